@@ -43,7 +43,7 @@ types: $(DEV) ## pyright
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 contracts: $(DEV) ## the import contracts in pyproject.toml
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 fix: $(DEV) ## let ruff repair and format
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

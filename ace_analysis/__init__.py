@@ -1,0 +1,94 @@
+"""ACE: likely bugs in Python code, read from a code model's own activations.
+
+Each step is one function from one frozen type to the next, and a folder is where a type is born:
+
+    text ──> tokens ──> activations ──> features ──> findings
+    source/  model/     model/          features/    report/
+                          ├─> decomposition/ (why)      ├─> editing/ (change)
+                          └─> steering/ (nudge)         └─> quantization/ (cheaper)
+
+    errors.py      everything that ACE raises on purpose
+    settings.py    EngineSettings; the only reader of configuration files and environment variables
+    source/        text: documents, scopes, candidate sites, mutations, corpora
+    report/        results: findings and their evidence, as JSON and SARIF
+    model/         weights, tokens, hooks: torch begins here
+    quantization/  PAHQ: one head at full precision, the rest cheap
+    features/      sparse coders, error features, calibrated scores
+    decomposition/ CD-T: which positions, layers and heads a prediction comes from
+    steering/      steering vectors, and repairs regenerated under them
+    editing/       PISCES: concepts removed from the weights, measured, undoable
+    engine.py      one model, one bundle, the public verbs
+    evaluation/    what `ace bench` measures
+    pipeline.py    ACEPipeline: the whole of it for a notebook
+    worker.py      the process that the language server (the package ace_lsp) starts
+    cli/           the command `ace`
+    bundles/       what ships: one folder per model
+
+The public names below are imported when they are first used: `import ace_analysis` brings in no other module,
+so a language server or a test that needs only text and results never pays for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ace_analysis.errors import AceError
+    from ace_analysis.report.finding import Evidence, FileReport, Finding, ScopeReport, Severity, SiteScore
+    from ace_analysis.source.document import CodeDocument, TextSpan
+
+    __version__: str
+
+__all__ = [
+    "AceError",
+    "CodeDocument",
+    "Evidence",
+    "FileReport",
+    "Finding",
+    "ScopeReport",
+    "Severity",
+    "SiteScore",
+    "TextSpan",
+    "__version__",
+]
+
+_HOMES = {
+    "ace_analysis.errors": ("AceError",),
+    "ace_analysis.report.finding": (
+        "Evidence",
+        "FileReport",
+        "Finding",
+        "ScopeReport",
+        "Severity",
+        "SiteScore",
+    ),
+    "ace_analysis.source.document": ("CodeDocument", "TextSpan"),
+}
+"""Where each public name lives. A name stands here, in `__all__` and under TYPE_CHECKING: tested."""
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use, and keep it."""
+    if name == "__version__":
+        value: object = _installed_version()
+    elif name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _installed_version() -> str:
+    """The installed distribution's version, or one that says that ACE runs uninstalled from a checkout."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ace-lsp")
+    except PackageNotFoundError:
+        return "0+uninstalled"

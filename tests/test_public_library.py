@@ -1,0 +1,66 @@
+"""The names that `ace_analysis` promises."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import ace_analysis
+
+ROOT = Path(__file__).parents[1]
+
+
+def names_for_type_checkers() -> dict[str, str]:
+    """Name to module, as the TYPE_CHECKING block imports them."""
+    tree = ast.parse((ROOT / "ace_analysis/__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module or "" for node in imports for alias in node.names}
+
+
+@pytest.mark.parametrize("name", ace_analysis.__all__)
+def test_every_public_name_resolves_to_the_object_that_type_checkers_see(name: str) -> None:
+    value = getattr(ace_analysis, name)
+    if name != "__version__":
+        assert value is getattr(import_module(names_for_type_checkers()[name]), name)
+
+
+def test_type_checkers_and_all_list_the_same_names() -> None:
+    assert sorted(ace_analysis.__all__) == sorted([*names_for_type_checkers(), "__version__"])
+
+
+def test_every_home_is_the_module_that_type_checkers_read() -> None:
+    homes = ace_analysis._HOME_OF
+    assert homes == names_for_type_checkers()
+
+
+def test_the_public_names_are_listed_before_they_are_imported() -> None:
+    assert set(ace_analysis.__all__) <= set(dir(ace_analysis))
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error_that_names_it() -> None:
+    with pytest.raises(AttributeError, match="'ace_analysis' has no attribute 'Finger'"):
+        ace_analysis.Finger  # noqa: B018
+
+
+def test_the_version_is_the_installed_distributions() -> None:
+    assert ace_analysis.__version__ == importlib.metadata.version("ace-lsp")
+
+
+def test_an_uninstalled_checkout_says_so_in_its_version() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import ace_analysis; print(ace_analysis.__version__)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    assert shown.stdout.strip() == "0+uninstalled"
+
+
+@pytest.mark.parametrize("package", ["ace_analysis", "ace_lsp"])
+def test_both_packages_tell_type_checkers_that_they_are_typed(package: str) -> None:
+    assert (ROOT / package / "py.typed").is_file()
