@@ -43,7 +43,7 @@ class CodeDocument:
 
     @cached_property
     def line_starts(self) -> tuple[int, ...]:
-        """Offset of the first code point of each line; lines end at \\n, \\r\\n or \\r, and at nothing else."""
+        """Offset of the first code point of each line; lines end at \\n, \\r\\n or \\r only."""
         return line_starts_of(self.text)
 
     def line_column(self, offset: int) -> tuple[int, int]:
