@@ -1,0 +1,252 @@
+"""What can be set about the engine, and the only reader of its configuration files and environment variables.
+
+Defaults < the nearest ace.toml or [tool.ace] in pyproject.toml < overrides (an editor's, a command line's).
+Settings are passed on as arguments; there are no globals. A mistake is an error and never ignored, because a
+misspelt key would otherwise look like a setting that does nothing. Keys may be written in snake_case,
+camelCase or kebab-case, since TOML files and editors differ in that.
+"""
+
+import dataclasses
+import difflib
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ace_analysis.errors import SettingsError
+
+DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct"
+CONFIG_FILE = "ace.toml"
+OTHER_TABLES = frozenset({"lsp"})
+"""Tables of the project's file that are not the engine's: the language server reads them."""
+
+_DTYPES = {
+    "auto": "auto",
+    **dict.fromkeys(("float32", "fp32"), "float32"),
+    **dict.fromkeys(("bfloat16", "bf16"), "bfloat16"),
+    **dict.fromkeys(("float16", "fp16"), "float16"),
+}
+_DEVICE = re.compile(r"auto|cpu|mps|(?:cuda|xpu)(?::\d+)?")
+
+Settings = TypeVar("Settings")
+
+
+def _setting(default: Any, read: Callable[[Any], Any]) -> Any:
+    """A field whose value passes through `read`, which raises a ValueError that says what was expected."""
+    return field(default=default, metadata={"read": read})
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise ValueError("a list of texts")
+    return tuple(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _device(value: Any) -> str:
+    if not isinstance(value, str) or not _DEVICE.fullmatch(value.lower()):
+        raise ValueError("auto, cpu, cuda, cuda:1, mps or xpu")
+    return value.lower()
+
+
+def _dtype(value: Any) -> str:
+    if not isinstance(value, str) or value.lower() not in _DTYPES:
+        raise ValueError("auto, float32, bfloat16 or float16")
+    return _DTYPES[value.lower()]
+
+
+def _number(low: float, *, high: float = math.inf, above: bool = False) -> Callable[[Any], float]:
+    """A finite number of at least `low` (or above it), at most `high`."""
+
+    def read(value: Any) -> float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not fits or value > high or not (value > low if above else value >= low):
+            least = "" if low == -math.inf else f" above {low:g}" if above else f" of at least {low:g}"
+            raise ValueError(f"a number{least}" + (f" and at most {high:g}" if high < math.inf else ""))
+        return float(value)
+
+    return read
+
+
+def _whole(low: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise ValueError(f"a whole number of at least {low}")
+        return value
+
+    return read
+
+
+def _layers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of layers, counted from 0")
+    try:
+        return tuple(_whole(0)(part) for part in value)
+    except ValueError:
+        raise ValueError("a list of layers, counted from 0") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    name: str = _setting(DEFAULT_MODEL, _text)
+    """A name that `ace model list` knows, a hub name, a folder or a GGUF file."""
+    device: str = _setting("auto", _device)
+    dtype: str = _setting("auto", _dtype)
+    """auto: the fastest that the device computes in without losing accuracy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings:
+    max_false_alarms: float = _setting(1.0, _number(0, above=True, high=100))
+    """False alarms per 100 lines of clean code; fewer means fewer findings."""
+    ignore: tuple[str, ...] = _setting((), _texts)
+    """Kinds of findings that are never shown."""
+    exclude: tuple[str, ...] = _setting((), _texts)
+    """Patterns as in a .gitignore, from the folder of the configuration file on."""
+    max_file_bytes: int = _setting(2_000_000, _whole(1))
+    """Larger files are reported as not checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitDiscoverySettings:
+    target_layers: tuple[int, ...] = _setting((), _layers)
+    """Empty: all layers."""
+    use_attention_shortcut: bool = _setting(True, _flag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaeSettings:
+    layer: int | None = _setting(None, _whole(0))
+    """None: the bundle's layer."""
+    t_threshold: float = _setting(2.0, _number(0))
+    top_k_features: int = _setting(64, _whole(1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteeringSettings:
+    default_strength: float = _setting(1.5, _number(-math.inf))
+    normalize: bool = _setting(True, _flag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    max_megabytes: float = _setting(512.0, _number(0))
+    """Size of the kept results; 0 keeps none on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    model: ModelSettings = field(default_factory=ModelSettings)
+    check: CheckSettings = field(default_factory=CheckSettings)
+    circuit_discovery: CircuitDiscoverySettings = field(default_factory=CircuitDiscoverySettings)
+    sae: SaeSettings = field(default_factory=SaeSettings)
+    steering: SteeringSettings = field(default_factory=SteeringSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+
+
+def load_settings(start: Path | None, overrides: Mapping[str, Any] | None = None) -> EngineSettings:
+    """Defaults, then the file that governs `start`, then `overrides`; None as a value means "not set".
+
+    Args:
+        start: a file or folder; None reads no file.
+        overrides: sections by name, as in the file.
+    """
+    settings = EngineSettings()
+    path = find_config(start) if start is not None else None
+    if path is not None:
+        settings = _with(settings, read_config(path), f"{path}: ")
+    return _with(settings, overrides or {}, "")
+
+
+def find_config(start: Path) -> Path | None:
+    """The nearest ace.toml, or pyproject.toml with a table [tool.ace], at or above a file or folder."""
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / CONFIG_FILE).is_file():
+            return folder / CONFIG_FILE
+        project = folder / "pyproject.toml"
+        if project.is_file() and "ace" in _tool_table(project):
+            return project
+    return None
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """The table that ACE reads in a configuration file, the language server's part included."""
+    table = _parsed(path) if path.name == CONFIG_FILE else _tool_table(path)["ace"]
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"{path}: expected a table [tool.ace], got {table!r}")
+    return table
+
+
+def cache_dir() -> Path:
+    """Where models and results are kept: $ACE_CACHE_DIR, else the user's cache folder. May not exist yet."""
+    chosen = os.environ.get("ACE_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("ace", appauthor=False)
+
+
+def _tool_table(project: Path) -> Mapping[str, Any]:
+    tool = _parsed(project).get("tool", {})
+    return tool if isinstance(tool, Mapping) else {}
+
+
+def _parsed(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: expected TOML in UTF-8: {error}") from error
+
+
+def _with(settings: Settings, data: Mapping[str, Any], where: str, section: str = "") -> Settings:
+    """`settings` with what `data` sets; `where` and `section` say in messages where that stands."""
+    known = {each.name: each for each in dataclasses.fields(settings)}  # pyright: ignore[reportArgumentType]
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        name = _snake(str(key))
+        if not section and name in OTHER_TABLES:
+            continue
+        if name not in known:
+            raise SettingsError(where + _unknown(str(key), tuple(known), section))
+        current, label = getattr(settings, name), f"{section}.{name}" if section else name
+        if value is None:
+            continue
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise SettingsError(f"{where}{label}: expected a section, got {value!r}")
+            values[name] = _with(current, value, where, label)
+            continue
+        try:
+            values[name] = known[name].metadata["read"](value)
+        except ValueError as error:
+            raise SettingsError(f"{where}{label}: expected {error}, got {value!r}") from error
+    return dataclasses.replace(settings, **values)  # pyright: ignore[reportArgumentType]
+
+
+def _unknown(key: str, known: tuple[str, ...], section: str) -> str:
+    (near,) = difflib.get_close_matches(_snake(key), known, n=1, cutoff=0.0)
+    inside = f" in section {section!r}" if section else ""
+    return f"unknown setting {key!r}{inside}; did you mean {near!r}? Known: {', '.join(known)}"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).replace("-", "_").lower()
