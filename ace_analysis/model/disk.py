@@ -1,0 +1,88 @@
+"""Files that are whole or not there, checksums, and a full disk told as such.
+
+A download that stops half-way and a conversion that runs out of disk must leave nothing that looks finished.
+"""
+
+import errno
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ace_analysis.errors import StorageError
+
+Progress = Callable[[str, float | None], None]
+"""Gets what is being done and the fraction that is done, or None where that is not known."""
+
+CHUNK = 1 << 20
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def silent(message: str, fraction: float | None) -> None:
+    """The progress callback of a caller that wants none."""
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+@contextmanager
+def storing(folder: Path, needed: int) -> Iterator[None]:
+    """Turns a disk that is full or not writable into one error that says how much is needed, and where."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise StorageError(
+                f"expected {megabytes(needed)} free in {folder}, got {megabytes(free)};"
+                " make room there, or set ACE_CACHE_DIR to a folder on another disk"
+            )
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(
+                f"the disk became full: {megabytes(needed)} are needed in {folder};"
+                " make room there, or set ACE_CACHE_DIR to a folder on another disk"
+            ) from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise StorageError(
+                f"expected to be allowed to write in {folder}, got {error.strerror} for {error.filename};"
+                " change its owner, or set ACE_CACHE_DIR to a folder of yours"
+            ) from error
+        raise
+
+
+def sha256_of(path: Path, progress: Progress = silent, message: str = "") -> str:
+    """The checksum of a file, read in pieces."""
+    digest, done, size = hashlib.sha256(), 0, max(1, path.stat().st_size)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            if message:
+                progress(message, done / size)
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if not each.is_dir()]
+    total = 0
+    for file in files:
+        try:
+            total += file.lstat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def remove(path: Path) -> int:
+    """Delete a file or a folder; tells how many bytes that were."""
+    size = size_of(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    return size
