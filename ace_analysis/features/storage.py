@@ -60,6 +60,42 @@ def save_sparse_coder(folder: Path, coder: SparseCoder, dtype: CoderDtype = "bf1
     return path
 
 
+def load_sparse_coder(
+    path_or_release: str | Path,
+    sae_id: str | None = None,
+    *,
+    site: Site | None = None,
+    apply_b_dec_to_input: bool = False,
+) -> SparseCoder:
+    """A sparse coder from our bundle, a sae_lens folder, a loose weight file or a published release.
+
+    Args:
+        path_or_release: a folder, a .npz, .safetensors or .pt file, or a release's name in sae_lens.
+        sae_id: which autoencoder of the release, for example "layer_12/width_16k/canonical".
+        site: where its activations come from, for files that don't say.
+        apply_b_dec_to_input: whether the encoder subtracts the decoder's bias, for files that don't say.
+    """
+    path = Path(path_or_release)
+    if is_own_coder(path):
+        return load_own_coder(path)
+    # sae_lens takes seconds to import, and a scan never needs it.
+    from ace_analysis.features import foreign
+
+    if path.is_dir() and (path / foreign.SAE_LENS_CONFIG).is_file():
+        return foreign.load_sae_lens_folder(path, site)
+    file = path / foreign.GEMMA_SCOPE_FILE if path.is_dir() else path
+    if file.is_file():
+        if site is None:
+            raise InputError(
+                f"{file}: this file doesn't say where its activations come from; pass site=Site(layer)"
+            )
+        return foreign.load_weight_file(file, site, apply_b_dec_to_input=apply_b_dec_to_input)
+    if path.is_dir():
+        names = f"{CODER_FILE}, sae_lens' {foreign.SAE_LENS_CONFIG} or {foreign.GEMMA_SCOPE_FILE}"
+        raise BundleError(f"{path}: expected {names} in this folder, found none of them")
+    return foreign.load_release(str(path_or_release), sae_id, site)
+
+
 def load_own_coder(
     path: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> SparseCoder:
