@@ -1,0 +1,223 @@
+"""Error features: latents that fire more on wrong code, held against everything that could fake one.
+
+A latent is listed if, on all mutants together or on one kind of them, it fires more by the paired and by the
+token-matched contrast (see `contrast`), with the share of false latents in the list bounded over all latents;
+if it is rare on ordinary code; and if it stays in the list when the projects are drawn again. Whether it
+holds on projects that it was not found on is said beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ace_analysis.errors import InputError
+from ace_analysis.features.bundle import ErrorFeature
+from ace_analysis.features.contrast import Contrast, Family, contrast_of, family_of
+from ace_analysis.features.matrices import FloatArray, column_mean, firing
+from ace_analysis.features.pairs import ALL_KINDS, NaturalSites, PairActivations, TokenMeans
+from ace_analysis.features.significance import benjamini_hochberg, simes
+
+MIN_PROJECTS = 5
+"""With fewer, drawing projects again says nothing about stability."""
+
+REPLICATION_P = 0.05
+_MIN_FIRING_AGAIN = 5
+"""Held-out projects are fewer, and a listed latent is tested there only once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryOptions:
+    """What a latent has to pass.
+
+    Attributes:
+        fdr: bound on the share of false latents in the list.
+        max_density: a latent that fires on more of ordinary code is out.
+        min_firing: pairs (of a family) on which a latent has to fire at all to be tested there.
+        min_pairs: a mutation kind with fewer pairs is not tested alone.
+        min_natural: natural sites that a token needs to be matched.
+        resamples: how often the projects are drawn again; 0 leaves stability out.
+        min_stability: share of those draws in which the latent has to be listed.
+        both_directions: also list latents that fire less on wrong code (behind the others).
+    """
+
+    fdr: float = 0.05
+    max_density: float = 0.02
+    min_firing: int = 15
+    min_pairs: int = 200
+    min_natural: int = 3
+    resamples: int = 200
+    min_stability: float = 0.5
+    both_directions: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Discovery:
+    """The error features, strongest first, and the numbers behind them, an entry per latent.
+
+    `families` holds the contrasts of all pairs and of each kind that was tested, `held_out` the same on
+    held-out projects; `q` is nan where a latent was not tested, `stability` where projects were not drawn.
+    """
+
+    features: tuple[ErrorFeature, ...]
+    families: dict[str, Contrast]
+    held_out: dict[str, Contrast] = field(default_factory=dict)
+    q: FloatArray
+    density: FloatArray
+    stability: FloatArray
+
+    @property
+    def pooled(self) -> Contrast:
+        return self.families[ALL_KINDS]
+
+    @property
+    def tested(self) -> int:
+        """Over how many latents the list was corrected."""
+        return int(np.isfinite(self.q).sum())
+
+    @property
+    def replicated(self) -> tuple[ErrorFeature, ...]:
+        return tuple(feature for feature in self.features if feature.replicated)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """Pairs, and natural sites, of projects that take no part in the search."""
+
+    pairs: PairActivations
+    natural: NaturalSites | None = None
+
+
+def discover(
+    pairs: PairActivations,
+    natural: NaturalSites | None = None,
+    *,
+    density: FloatArray | None = None,
+    held_out: HeldOut | None = None,
+    options: DiscoveryOptions | None = None,
+) -> Discovery:
+    """Find error features.
+
+    Args:
+        pairs: mutated and original sites of the projects to search.
+        natural: sites of clean code of those projects, for token matching. Without them only the paired
+            contrast decides, which finds token identity too, and `rate_matched` is that of original sites.
+        density: share of ordinary tokens on which each latent fires; without it, that of natural (or
+            original) sites.
+        held_out: projects to replicate on.
+        options: what a latent has to pass.
+    """
+    options = options or DiscoveryOptions()
+    if len(pairs) < 2:
+        raise InputError(f"a contrast needs at least 2 pairs, got {len(pairs)}")
+    if density is None:
+        density = column_mean(firing(pairs.clean if natural is None else natural.latents))
+    if len(density) != pairs.n_latents:
+        raise InputError(f"density needs one entry for each of {pairs.n_latents} latents, got {len(density)}")
+    kinds = _kinds_of(pairs, options.min_pairs)
+    families, contrasts = _families(pairs, natural, kinds, density <= options.max_density, options)
+    more, less = (np.stack([getattr(c, side) for c in contrasts]) for side in ("p_more", "p_less"))
+    by_family = _by_family(more, less, options)
+    q = benjamini_hochberg(simes(by_family))
+    stability = _stability(families, pairs, options)
+    kept = (q <= options.fdr) & ~(stability < options.min_stability)
+    replication: dict[str, Contrast] = {}
+    if held_out is not None and kept.any():
+        again = replace(options, min_firing=min(options.min_firing, _MIN_FIRING_AGAIN))
+        _, seen = _families(held_out.pairs, held_out.natural, kinds, kept, again)
+        replication = {contrast.kind: contrast for contrast in seen}
+    share = options.fdr * float((q <= options.fdr).sum()) / max(int(np.isfinite(q).sum()), 1)
+    listed = [
+        _feature(int(latent), _best(contrasts, by_family[:, latent], share), replication, q, density)
+        for latent in np.flatnonzero(kept)
+    ]
+    return Discovery(
+        features=tuple(sorted(listed, key=lambda feature: -feature.paired_t)),
+        families={contrast.kind: contrast for contrast in contrasts},
+        held_out=replication,
+        q=q,
+        density=density,
+        stability=stability,
+    )
+
+
+def _kinds_of(pairs: PairActivations, minimum: int) -> list[str]:
+    """All pairs first, then each kind that is frequent enough, where there is more than one."""
+    names, counts = np.unique(pairs.kinds, return_counts=True)
+    frequent = [str(name) for name, count in zip(names, counts, strict=True) if count >= minimum]
+    return [ALL_KINDS, *(frequent if len(names) > 1 else [])]
+
+
+def _families(
+    pairs: PairActivations,
+    natural: NaturalSites | None,
+    kinds: Sequence[str],
+    tested: NDArray[np.bool_],
+    options: DiscoveryOptions,
+) -> tuple[list[Family], list[Contrast]]:
+    means = None if natural is None else TokenMeans.of(natural, pairs.tokens, options.min_natural)
+    families = [family_of(pairs, kind, means, tested, options.min_firing) for kind in kinds]
+    return families, [contrast_of(pairs, family, means) for family in families]
+
+
+def _by_family(more: FloatArray, less: FloatArray, options: DiscoveryOptions) -> FloatArray:
+    """One- or two-sided p-values, with the families along the first axis."""
+    return np.minimum(2 * np.minimum(more, less), 1.0) if options.both_directions else more
+
+
+def _stability(families: Sequence[Family], pairs: PairActivations, options: DiscoveryOptions) -> FloatArray:
+    """In which share of the draws of projects each latent is listed; nan with too few projects."""
+    n_projects = len(np.unique(pairs.project_codes))
+    if n_projects < MIN_PROJECTS or options.resamples < 1:
+        return np.full(pairs.n_latents, np.nan)
+    rng = np.random.default_rng(options.seed)
+    weights = rng.multinomial(n_projects, np.full(n_projects, 1 / n_projects), size=options.resamples)
+    listed = np.zeros(pairs.n_latents)
+    for draws in np.array_split(weights.astype(np.float64), -(-options.resamples // 25)):
+        p = [family.evidence(draws).p(two_sided=options.both_directions) for family in families]
+        q = benjamini_hochberg(simes(np.stack(p)))
+        listed += (q <= options.fdr).sum(axis=0)
+    return listed / options.resamples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Best:
+    """The family that a latent is described by, and the kinds on which it shows."""
+
+    contrast: Contrast
+    kinds: tuple[str, ...]
+
+
+def _best(contrasts: Sequence[Contrast], p: FloatArray, share: float) -> _Best:
+    """All pairs if a listed latent shows there, else the kind that shows it best.
+
+    `share` is the level that is left for a listed latent's families (Benjamini & Bogomolov 2014).
+    """
+    shown = np.nan_to_num(benjamini_hochberg(p), nan=1.0) <= share
+    best = contrasts[0] if shown[0] else contrasts[int(np.nanargmin(p))]
+    kinds = (c.kind for c, there in zip(contrasts, shown, strict=True) if there and c.kind != ALL_KINDS)
+    return _Best(best, tuple(kinds))
+
+
+def _feature(
+    latent: int, best: _Best, replication: dict[str, Contrast], q: FloatArray, density: FloatArray
+) -> ErrorFeature:
+    contrast, again = best.contrast, replication.get(best.contrast.kind)
+    rate_matched = contrast.rate_matched[latent]
+    p_again = 1.0
+    if again is not None:
+        p_again = float((again.p_more if contrast.paired_t[latent] > 0 else again.p_less)[latent])
+    return ErrorFeature(
+        feature_idx=latent,
+        t_statistic=float(contrast.t_statistic[latent]),
+        paired_t=float(contrast.deciding_t[latent]),
+        q_value=float(q[latent]),
+        separation=float(contrast.separation[latent]),
+        rate_buggy=float(contrast.rate_buggy[latent]),
+        rate_matched=float(rate_matched if np.isfinite(rate_matched) else contrast.rate_clean[latent]),
+        density=float(density[latent]),
+        kinds=best.kinds,
+        replicated=p_again < REPLICATION_P,
+    )
