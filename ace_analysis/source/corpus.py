@@ -1,7 +1,7 @@
 """Functions to learn from and to measure on, taken from Python files that the user names or has installed.
 
 A function's header and text are exactly what a scan would give the model, because what is learnt on other
-prompts does not transfer. Files that can't be read or parsed are counted and left out; none is imported or run.
+prompts does not transfer. Files that can't be read or parsed are counted and left out; none is ever run.
 """
 
 import ast
@@ -32,7 +32,8 @@ LEFT_OUT = frozenset(
     | {"_vendor", "vendor", "vendored", "third_party", "_bundled"}
 )
 _GENERATED = re.compile(
-    r"^\s*(?:#|\"\"\"|''').*(?:\bgenerated (?:by|from|with|using)|auto-?generated|do not (?:edit|modify)|@generated)",
+    r"^\s*(?:#|\"\"\"|''').*"
+    r"(?:\bgenerated (?:by|from|with|using)|auto-?generated|do not (?:edit|modify)|@generated)",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"\w+")

@@ -112,7 +112,11 @@ def licence_of(metadata: PackageMetadata) -> str | None:
         for value in metadata.get_all("Classifier") or ()
         if value.startswith("License ::")
     ]
-    old = (metadata.get("License") or "").strip().split("\n")[0][:_LONGEST_LICENCE_NAME]
-    stated = [metadata.get("License-Expression") or "", ", ".join(classifiers), old]
+    old = _first(metadata, "License").strip().split("\n")[0][:_LONGEST_LICENCE_NAME]
+    stated = [_first(metadata, "License-Expression"), ", ".join(classifiers), old]
     chosen = next((text for text in stated if text and text != "OSI Approved"), "")
     return chosen if _PERMISSIVE.search(chosen) and not any(map(_OTHER.search, stated)) else None
+
+
+def _first(metadata: PackageMetadata, name: str) -> str:
+    return next(iter(metadata.get_all(name) or ()), "")

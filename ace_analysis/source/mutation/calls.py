@@ -1,7 +1,8 @@
-"""Mistakes at a call: arguments in the wrong order, the wrong keyword, another attribute of the same object."""
+"""Mistakes at a call: arguments in the wrong order, the wrong keyword, another attribute of an object."""
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.mutation.operators import is_default, neighbours, opposite
@@ -57,7 +58,7 @@ def swapped_arguments(tree: CodeTree) -> Iterator[Edit]:
         if tree.source(function).rpartition(".")[2] in _ORDERLESS:
             continue
         values = [child for child in arguments.children if child.type not in _MARKS]
-        for first, second in zip(values, values[1:], strict=False):
+        for first, second in pairwise(values):
             if {first.type, second.type} & _NOT_MOVED or not _may_be_swapped(tree, first, second):
                 continue
             yield _swap(tree, first, second, MutationType.SWAPPED_ARGUMENTS)
@@ -106,11 +107,9 @@ def wrong_keywords(tree: CodeTree) -> Iterator[Edit]:
 
 def _exchanged(tree: CodeTree, keywords: list[CodeNode]) -> Iterator[Edit]:
     """The names of two neighbouring keyword arguments exchanged: `f(a=1, b=2)` as `f(b=1, a=2)`."""
-    for first, second in zip(keywords, keywords[1:], strict=False):
+    for first, second in pairwise(keywords):
         key, other = first.children[0], second.children[0]
-        if tree.source(first)[len(key.type) :] and tree.source(first.children[-1]) != tree.source(
-            second.children[-1]
-        ):
+        if tree.source(first.children[-1]) != tree.source(second.children[-1]):
             text = tree.source(other) + tree.text[key.end : other.start] + tree.source(key)
             anchor = TextSpan(key.start, key.start + len(tree.source(other)))
             yield Edit(MutationType.WRONG_KEYWORD, key.start, other.end, text, anchor)
@@ -125,14 +124,14 @@ def _other_defaults(tree: CodeTree) -> Iterator[Edit]:
 
 
 def wrong_attributes(tree: CodeTree) -> Iterator[Edit]:
-    """Another attribute that the text uses on the same object, or a method that is easily confused with this one."""
+    """Another attribute that the text uses on the same object, or a method that is easily taken for it."""
     seen: dict[tuple[str, bool], dict[str, int]] = defaultdict(dict)
     loads: list[tuple[CodeNode, str, bool, int]] = []
     for node in tree.all_of("attribute"):
         owner, name = node.child("object"), node.child("attribute")
         if owner is None or name is None:
             continue
-        called = node.field == "function"
+        called = node.role == "function"
         count = _argument_count(node) if called else -1
         seen[tree.source(owner), called].setdefault(tree.source(name), count)
         if name.start in tree.sites:

@@ -1,4 +1,4 @@
-"""All rules together: every single mistake that can be planted in a text, and a reproducible sample of them."""
+"""All rules together: every single mistake that can be planted in a text, and a reproducible sample."""
 
 import ast
 import random
@@ -59,7 +59,7 @@ class MutationGenerator:
         for index, text in enumerate(snippets):
             if not isinstance(text, str) or not is_python(text):
                 raise InputError(
-                    f"snippet {index} is not valid Python; give whole functions or files as str, or leave it out"
+                    f"expected Python, got snippet {index} that is not; give whole functions or files as str"
                 )
             rng = random.Random(f"{self.seed}:{text}")
             pairs += spread(self.mutations_of(text), self.pairs_per_snippet, rng)

@@ -41,7 +41,7 @@ def variable_misuses(tree: CodeTree) -> Iterator[Edit]:
         uses[tree.source(node)] |= _uses_of(tree, node)
     same = _aliases(tree)
     for node in loads:
-        if node.field == "function":
+        if node.role == "function":
             continue
         name = tree.source(node)
         here = {
@@ -96,18 +96,18 @@ def _uses_of(tree: CodeTree, node: CodeNode) -> set[str]:
         function = parent.parent.child("function")
         return {"argument", f"{tree.source(function) if function else ''}()"}
     if kind == "subscript":
-        return {"index" if node.field == "subscript" else "subscripted"}
+        return {"index" if node.role == "subscript" else "subscripted"}
     if kind in ("binary_operator", "augmented_assignment", "slice", "unary_operator"):
         return {"calculated"}
     if kind == "comparison_operator":
-        signs = {tree.source(child) for child in parent.children if child.field == "operators"}
+        signs = {tree.source(child) for child in parent.children if child.role == "operators"}
         member = "contained" if "in" in " ".join(signs).split() else "compared"
         return {f"{member}{parent.children.index(node) if member == 'contained' else ''}"}
     if kind in ("for_statement", "for_in_clause"):
         return {"iterated"}
     if kind in ("return_statement", "expression_list", "list", "tuple", "pair", "assignment"):
         return {"value"}
-    return {"tested"} if node.field == "condition" or kind in ("boolean_operator", "not_operator") else {kind}
+    return {"tested"} if node.role == "condition" or kind in ("boolean_operator", "not_operator") else {kind}
 
 
 def _bindings(tree: CodeTree) -> Iterator[Binding]:

@@ -1,8 +1,12 @@
 """Mistakes in one operator or one constant."""
 
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from ace_analysis.source.mutation.equivalence import (
+    is_same_arithmetic,
+    is_same_comparison,
+    is_same_length_test,
+)
 from ace_analysis.source.mutation.pair import Edit, MutationType
 from ace_analysis.source.mutation.tree import CodeNode, CodeTree
 
@@ -18,15 +22,6 @@ _COMPARISONS = {
     "is": ("is not",),
     "is not": ("is",),
 }
-_TRUTH: dict[str, Callable[[int, int], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-_BOUNDARY = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 _ARITHMETIC = {
     "+": ("-",),
     "-": ("+",),
@@ -41,7 +36,6 @@ _ARITHMETIC = {
     "|": ("&",),
     "^": ("&",),
 }
-_NEUTRAL = {"+": "0", "-": "0", "<<": "0", ">>": "0", "|": "0", "*": "1", "/": "1", "//": "1", "**": "1"}
 _SEQUENCES = frozenset(
     {"string", "concatenated_string", "list", "tuple", "list_comprehension", "dictionary", "set"}
 )
@@ -53,57 +47,11 @@ _MOST_DIGITS = 4
 def comparisons(tree: CodeTree) -> Iterator[Edit]:
     """One comparison operator for another."""
     for node in tree.all_of("comparison_operator"):
-        for index, child in enumerate(node.children):
-            if child.field != "operators":
-                continue
-            old = " ".join(tree.source(child).split())
-            left, right = node.children[index - 1], node.children[index + 1]
+        for sign in node.children:
+            old = " ".join(tree.source(sign).split()) if sign.role == "operators" else ""
             for new in _COMPARISONS.get(old, ()):
-                if not _same_comparison(tree, (left, old, right), (old, new)):
-                    yield Edit(MutationType.COMPARISON, child.start, child.end, new)
-
-
-def _same_comparison(tree: CodeTree, parts: tuple[CodeNode, str, CodeNode], change: tuple[str, str]) -> bool:
-    """Whether exchanging the operator is known to change nothing."""
-    left, _, right = parts
-    old, new = change
-    texts = (tree.source(left), tree.source(right))
-    if old in _TRUTH and same_length_test(texts, old, texts, new):
-        return True
-    return _BOUNDARY.get(old) == new and _picks_an_extreme(tree, left, right)
-
-
-def same_length_test(before: tuple[str, str], old: str, after: tuple[str, str], new: str) -> bool:
-    """Whether two tests of a length against a number agree for every length that there can be."""
-    if before[0].startswith("len(") and before[1].isdecimal() and after[1].lstrip("-").isdecimal():
-        first, second = int(before[1]), int(after[1])
-        lengths = range(max(first, second) + 3)
-        return all(_TRUTH[old](n, first) == _TRUTH[new](n, second) for n in lengths)
-    if before[1].startswith("len(") and before[0].isdecimal() and after[0].lstrip("-").isdecimal():
-        first, second = int(before[0]), int(after[0])
-        lengths = range(max(first, second) + 3)
-        return all(_TRUTH[old](first, n) == _TRUTH[new](second, n) for n in lengths)
-    return False
-
-
-def _picks_an_extreme(tree: CodeTree, left: CodeNode, right: CodeNode) -> bool:
-    """`if a > b: b = a` or `a if a > b else b`: where the two are equal, either branch gives the same."""
-    comparison = left.parent
-    holder = comparison.parent if comparison else None
-    pair = {tree.source(left), tree.source(right)}
-    if holder is None or len(pair) != 2:
-        return False
-    if holder.type == "conditional_expression" and holder.children[2] is comparison:
-        first, second = (tree.source(holder.children[index]) for index in (0, -1))
-        return {first, second} == pair or ("0" in pair and first.lstrip("-") == second.lstrip("-"))
-    if holder.type != "if_statement" or holder.child("alternative") is not None:
-        return False
-    block = holder.child("consequence")
-    lines = [node for node in block.children if node.type != "comment"] if block else []
-    assignment = lines[0].children[0] if len(lines) == 1 and lines[0].children else None
-    if assignment is None or assignment.type != "assignment":
-        return False
-    return {tree.source(assignment.children[0]), tree.source(assignment.children[-1])} == pair
+                if not is_same_comparison(tree, sign, new):
+                    yield Edit(MutationType.COMPARISON, sign.start, sign.end, new)
 
 
 def arithmetic(tree: CodeTree) -> Iterator[Edit]:
@@ -117,27 +65,17 @@ def arithmetic(tree: CodeTree) -> Iterator[Edit]:
         old = tree.source(sign).removesuffix("=")
         tail = "=" if node.type == "augmented_assignment" else ""
         for new in _ARITHMETIC.get(old, ()):
-            if not _same_arithmetic(tree, (old, new), (left, right)):
+            if not is_same_arithmetic(tree, node, (old, new)):
                 yield Edit(MutationType.ARITHMETIC, sign.start, sign.end, new + tail)
 
 
 def _makes_text(tree: CodeTree, node: CodeNode) -> bool:
-    """Whether any part of a sum is a text or a list, which can't be subtracted: nobody writes that by mistake."""
+    """Whether any part of a sum is a text or a list, which nobody subtracts by mistake."""
     if node.type in ("binary_operator", "parenthesized_expression"):
         return any(child.type in _SEQUENCES or _makes_text(tree, child) for child in node.children)
     function = node.child("function") if node.type == "call" else None
     name = tree.source(function).rpartition(".")[2] if function else ""
     return name in {"str", "repr", "join", "list", "tuple", "format", "lower", "upper", "strip", "hex"}
-
-
-def _same_arithmetic(tree: CodeTree, change: tuple[str, str], sides: tuple[CodeNode, CodeNode]) -> bool:
-    left, right = (tree.source(side) for side in sides)
-    old, new = change
-    if _NEUTRAL.get(old) == right and _NEUTRAL.get(new) == right:
-        return True
-    if old in "&|" and left == right:
-        return True
-    return change in {("*", "+"), ("**", "*")} and left == right == "2"
 
 
 def booleans(tree: CodeTree) -> Iterator[Edit]:
@@ -160,7 +98,7 @@ def opposite(node: CodeNode) -> str:
 def is_default(node: CodeNode) -> bool:
     """Whether the node is the default value of a parameter."""
     return (
-        node.field == "value"
+        node.role == "value"
         and node.parent is not None
         and node.parent.type in ("default_parameter", "typed_default_parameter")
     )
@@ -189,22 +127,10 @@ def neighbours(tree: CodeTree, node: CodeNode) -> Iterator[str]:
             continue
         if operation in _SHIFTS and value < 0:
             continue
-        if parent.type == "comparison_operator" and _same_bound(tree, node, str(value)):
+        if is_same_length_test(tree, parent, node, str(value)):
             continue
         if not _is_step_to_zero(tree, node, value):
             yield str(value)
-
-
-def _same_bound(tree: CodeTree, node: CodeNode, value: str) -> bool:
-    parts = node.parent.children if node.parent else []
-    if len(parts) != 3:
-        return False
-    texts = [tree.source(part) for part in parts]
-    changed = [value if part is node else text for part, text in zip(parts, texts, strict=True)]
-    sign = texts[1]
-    if sign not in _TRUTH:
-        return False
-    return same_length_test((texts[0], texts[2]), sign, (changed[0], changed[2]), sign)
 
 
 def _is_step_to_zero(tree: CodeTree, node: CodeNode, value: int) -> bool:
@@ -223,7 +149,7 @@ def _is_in_subscript(node: CodeNode) -> bool:
     inner = node
     for outer in node.above():
         if outer.type == "subscript":
-            return inner.field == "subscript"
+            return inner.role == "subscript"
         if outer.type not in ("slice", "unary_operator", "binary_operator"):
             return False
         inner = outer

@@ -25,7 +25,7 @@ class MutationType(StrEnum):
 class MutationPair:
     """`positive` is right, `negative` has the bug.
 
-    The texts are equal before `positive_span.start` and behind the ends of the two spans. `negative_span` begins at
+    The texts are equal before `positive_span.start` and behind the ends of the spans. `negative_span` begins at
     the candidate site that now is wrong, which is behind the change where code was taken away.
     """
 

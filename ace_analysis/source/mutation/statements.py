@@ -39,11 +39,8 @@ def _without_not(tree: CodeTree, node: CodeNode, argument: CodeNode) -> Edit:
         end = TextSpan(keyword.start, tree.sites[keyword.start])
         text = kept + tree.source(argument)
         return Edit(MutationType.MISSING_NOT, keyword.start, argument.end, text, end)
-    site = tree.first_site(argument.start, argument.end)
-    anchor = site and TextSpan(site.start, site.end).shifted(0)
-    if anchor is not None:
-        back = argument.start - node.start
-        anchor = TextSpan(anchor.start - back, anchor.end - back)
+    site, back = tree.first_site(argument.start), argument.start - node.start
+    anchor = TextSpan(site.start - back, site.end - back) if site else None
     return Edit(MutationType.MISSING_NOT, node.start, node.end, tree.source(argument), anchor)
 
 
@@ -56,7 +53,7 @@ def _conditions(tree: CodeTree) -> Iterator[CodeNode]:
         yield node.children[2]
     for node in tree.all_of("boolean_operator"):
         if _is_tested(node):
-            yield from (child for child in node.children if child.field in ("left", "right"))
+            yield from (child for child in node.children if child.role in ("left", "right"))
 
 
 def _is_tested(node: CodeNode) -> bool:
@@ -64,7 +61,7 @@ def _is_tested(node: CodeNode) -> bool:
     inner = node
     for outer in node.above():
         if outer.type not in ("boolean_operator", "parenthesized_expression", "not_operator"):
-            return inner.field == "condition" or outer.type in ("if_clause", "return_statement")
+            return inner.role == "condition" or outer.type in ("if_clause", "return_statement")
         inner = outer
     return False
 
@@ -137,7 +134,7 @@ def wrong_indexes(tree: CodeTree) -> Iterator[Edit]:
     """A subscript or the bound of a slice that is off."""
     for node in tree.all_of("subscript"):
         for part in node.children:
-            if part.field != "subscript":
+            if part.role != "subscript":
                 continue
             bounds = _bounds(part) if part.type == "slice" else [part]
             for bound in bounds:

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
-from tree_sitter import TreeCursor
+from tree_sitter import Node, TreeCursor
 
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.parsing import parse
@@ -22,21 +23,21 @@ _LOG_CALLS = frozenset({"debug", "info", "warning", "warn", "error", "exception"
 
 @dataclass(slots=True, eq=False)
 class CodeNode:
-    """One node; `start` and `end` are code points, `field` is its role in its parent."""
+    """One node; `start` and `end` are code points, `role` is its field in its parent."""
 
     type: str
-    field: str
+    role: str
     start: int
     end: int
     parent: "CodeNode | None"
     children: list["CodeNode"] = field(default_factory=list)
 
-    def child(self, field: str) -> "CodeNode | None":
-        return next((node for node in self.children if node.field == field), None)
+    def child(self, role: str) -> "CodeNode | None":
+        return next((node for node in self.children if node.role == role), None)
 
     def below(self) -> Iterator["CodeNode"]:
         """This node and all that are in it, in source order."""
-        stack = [self]
+        stack: list[CodeNode] = [self]
         while stack:
             node = stack.pop()
             yield node
@@ -51,7 +52,7 @@ class CodeNode:
 
 
 class CodeTree:
-    """The nodes of a text that can be mutated: no annotations, decorators, strings, log messages, `__debug__`."""
+    """What can be mutated in a text: no annotations, decorators, strings, log calls, `__debug__`."""
 
     def __init__(self, text: str) -> None:
         parsed = parse(text)
@@ -121,7 +122,6 @@ def _read(cursor: TreeCursor, offset_of: Callable[[int], int]) -> CodeNode:
 
 
 def _node(cursor: TreeCursor, offset_of: Callable[[int], int], parent: CodeNode | None) -> CodeNode:
-    node = cursor.node
-    return CodeNode(
-        node.type, cursor.field_name or "", offset_of(node.start_byte), offset_of(node.end_byte), parent
-    )
+    node = cast("Node", cursor.node)
+    start, end = offset_of(node.start_byte), offset_of(node.end_byte)
+    return CodeNode(node.type, cursor.field_name or "", start, end, parent)
