@@ -3,6 +3,7 @@
 tree-sitter counts UTF-8 bytes and never fails: broken syntax becomes ERROR nodes inside a whole tree.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from tree_sitter import Language, Node, Parser
 from ace_analysis.source.document import TextSpan
 
 _PYTHON = Language(tree_sitter_python.language())
+_LONE_CR = re.compile(r"\r(?!\n)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +37,11 @@ class ParsedText:
 
 @lru_cache(maxsize=16)
 def parse(text: str) -> ParsedText:
-    """Parse Python. Lone surrogates are read as U+FFFD, so that offsets stay those of the text."""
+    """Parse Python. A lone surrogate is read as U+FFFD, a lone \\r as \\n; offsets stay those of the text."""
+    read = _LONE_CR.sub("\n", text) if "\r" in text else text
     if text.isascii():
-        return ParsedText(text, Parser(_PYTHON).parse(text.encode()).root_node, lambda byte: byte)
-    data, widths = _utf8(text)
+        return ParsedText(text, Parser(_PYTHON).parse(read.encode()).root_node, lambda byte: byte)
+    data, widths = _utf8(read)
     table = [0] * (len(data) + 1)
     start = 0
     for index, end in enumerate(accumulate(widths)):

@@ -44,7 +44,7 @@ _STATEMENTS = frozenset(
 )
 _SKIPPED = frozenset(
     {"type", "decorator", "import_statement", "import_from_statement", "future_import_statement", "comment"}
-    | {"string_content", "string_start", "string_end", "ERROR"}
+    | {"string_content", "string_start", "string_end", "ERROR", "case_pattern", "as_pattern_target"}
 )
 _BINDING = {
     "parameters",
@@ -61,8 +61,8 @@ _LONGEST_NUMBER = 6
 def candidate_sites(text: str, span: TextSpan | None = None) -> tuple[CandidateSite, ...]:
     """The candidate sites of `text`, or of one `span` of it (a scope's), in source order.
 
-    A span is parsed alone, so that its sites depend on nothing else. Definition lines, imports, decorators,
-    annotations, strings and comments hold none, except for the code inside f-strings.
+    A span is parsed alone, so that its sites depend on nothing else. What binds names holds none (parameters,
+    targets, imports, patterns), nor do decorators, annotations, comments and strings; code in f-strings does.
     """
     part = text if span is None else text[span.start : span.end]
     shift = 0 if span is None else span.start
@@ -109,9 +109,10 @@ def _kind(tree: ParsedText, node: Node, field: str) -> SiteKind | None:
 
 
 def _starts(node: Node, parent: Node | None) -> bool:
-    return (
-        parent is not None and parent.type.endswith(("_statement", "_clause")) and parent.children[0] == node
-    )
+    if parent is None or not parent.type.endswith(("_statement", "_clause")):
+        return False
+    first = parent.children[0]
+    return first == node or (first.type == "async" and parent.children[1] == node)
 
 
 def _kind_of_identifier(name: str, above: str, field: str, parent: Node | None) -> SiteKind | None:

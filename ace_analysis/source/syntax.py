@@ -4,22 +4,20 @@ A scope is analysed with a header (the imports that it uses, the lines of its cl
 depends on its own text and that header alone: an edit costs one scope, whatever the size of the file.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 from tree_sitter import Node
 
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.parsing import ParsedText, descendants, parse
+from ace_analysis.source.pieces import class_head, pieces_of
 
 MAX_HEADER_IMPORTS = 20
 MAX_RUN_LINES = 60
 _IMPORTS = ("import_statement", "import_from_statement", "future_import_statement")
 _FUNCTIONS = ("function_definition",)
-_BORDER = re.compile(r"^(?:@|(?:async[ \t]+)?def\b|class\b)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,37 +39,50 @@ class Scope:
         return -1 if offset < len(self.header) else offset - len(self.header) + self.span.start
 
 
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What a scope is in: (name, first line) of each class, (line, names) of each import of the module."""
+
+    classes: tuple[tuple[str, str], ...]
+    imports: tuple[tuple[str, set[str]], ...]
+
+
 def scopes_of(text: str) -> tuple[Scope, ...]:
     """All scopes in source order. They do not overlap; blank space and imports between them are left out."""
     tree = parse(text)
     if not tree.root.has_error:
-        return tuple(_scopes_in(tree, tree.root.children, (), _imports_of(tree)))
+        return tuple(_scopes_in(tree, tree.root.children, _Context((), _imports_of(tree))))
     return tuple(_scopes_of_broken(text))
 
 
 def _scopes_of_broken(text: str) -> Iterator[Scope]:
     """Parse each top-level definition alone, so that broken syntax costs only the one that it is in."""
-    borders = [
-        0,
-        *(m.start() for m in _BORDER.finditer(text) if m.start() and not _decorated(text, m)),
-        len(text),
-    ]
-    parts = [(start, parse(text[start:end])) for start, end in pairwise(borders)]
-    imports = [found for _, tree in parts for found in _imports_of(tree)]
-    for start, tree in parts:
-        for scope in _scopes_in(tree, tree.root.children, (), imports):
+    parts = [(start, text[start:end]) for start, end in pieces_of(text, "", _is_broken)]
+    imports = tuple(found for _, part in parts for found in _imports_of(parse(part)))
+    for start, part in parts:
+        for scope in _scopes_of_part(part, _Context((), imports)):
             yield replace(scope, span=scope.span.shifted(start))
 
 
-def _decorated(text: str, border: re.Match[str]) -> bool:
-    """Whether the line before is a decorator, which belongs to this definition."""
-    before = text[: border.start()].rstrip("\r\n")
-    return before[before.rfind("\n") + 1 :].startswith("@")
+def _scopes_of_part(part: str, context: _Context) -> Iterator[Scope]:
+    """The scopes of one definition; in a broken class, its methods are parsed alone as well."""
+    tree = parse(part)
+    head = class_head(part) if tree.root.has_error else None
+    if head is None:
+        yield from _scopes_in(tree, tree.root.children, context)
+        return
+    rest = part[head.end :]
+    inside = _Context((*context.classes, (head.name, head.line)), context.imports)
+    for start, end in pieces_of(rest, head.body_indent, _is_broken):
+        for scope in _scopes_of_part(rest[start:end], inside):
+            yield replace(scope, span=scope.span.shifted(start + head.end))
 
 
-def _scopes_in(
-    tree: ParsedText, nodes: list[Node], classes: tuple[Node, ...], imports: list[tuple[str, set[str]]]
-) -> Iterator[Scope]:
+def _is_broken(part: str) -> bool:
+    return parse(part).root.has_error
+
+
+def _scopes_in(tree: ParsedText, nodes: list[Node], context: _Context) -> Iterator[Scope]:
     run: list[Node] = []
     for node in nodes:
         inner = _definition(node)
@@ -79,14 +90,16 @@ def _scopes_in(
             if inner.type not in (*_IMPORTS, "comment") and inner.is_named:
                 run.append(node)
             continue
-        yield from _run_scopes(tree, run, classes, imports)
+        yield from _run_scopes(tree, run, context)
         run = []
         if inner.type == "class_definition":
-            body = inner.child_by_field_name("body")
-            yield from _scopes_in(tree, body.children if body else [], (*classes, inner), imports)
+            body, name = inner.child_by_field_name("body"), inner.child_by_field_name("name")
+            line = (tree.source(name) if name else "", _first_line(tree, inner))
+            inside = _Context((*context.classes, line), context.imports)
+            yield from _scopes_in(tree, body.children if body else [], inside)
         else:
-            yield _scope(tree, [node], classes, imports)
-    yield from _run_scopes(tree, run, classes, imports)
+            yield _scope(tree, [node], context)
+    yield from _run_scopes(tree, run, context)
 
 
 def _definition(node: Node) -> Node:
@@ -94,37 +107,33 @@ def _definition(node: Node) -> Node:
     return inner or node
 
 
-def _run_scopes(
-    tree: ParsedText, run: list[Node], classes: tuple[Node, ...], imports: list[tuple[str, set[str]]]
-) -> Iterator[Scope]:
+def _run_scopes(tree: ParsedText, run: list[Node], context: _Context) -> Iterator[Scope]:
     """Cut a run of statements at statement borders, so that one scope stays below MAX_RUN_LINES."""
     part: list[Node] = []
     for node in run:
         if part and node.end_point[0] - part[0].start_point[0] >= MAX_RUN_LINES:
-            yield _scope(tree, part, classes, imports)
+            yield _scope(tree, part, context)
             part = []
         part.append(node)
     if part:
-        yield _scope(tree, part, classes, imports)
+        yield _scope(tree, part, context)
 
 
-def _scope(
-    tree: ParsedText, nodes: list[Node], classes: tuple[Node, ...], imports: list[tuple[str, set[str]]]
-) -> Scope:
-    first = tree.span(nodes[0])
-    indent = len(tree.text[: first.start]) - len(tree.text[: first.start].rstrip(" \t"))
-    end = tree.span(nodes[-1]).end
-    end += tree.text[end : end + 1] == "\n"
+def _scope(tree: ParsedText, nodes: list[Node], context: _Context) -> Scope:
+    start, end = tree.span(nodes[0]).start, tree.span(nodes[-1]).end
+    while start and tree.text[start - 1] in " \t":
+        start -= 1
+    end += next((len(mark) for mark in ("\r\n", "\n", "\r") if tree.text.startswith(mark, end)), 0)
     used = {tree.source(n) for node in nodes for n in descendants(node) if n.type == "identifier"}
-    lines = [line for line, names in imports if names & used][:MAX_HEADER_IMPORTS]
-    lines += [_first_line(tree, node) for node in classes]
+    lines = [line for line, names in context.imports if names & used][:MAX_HEADER_IMPORTS]
+    lines += [line for _, line in context.classes]
     inner = _definition(nodes[0])
     name = inner.child_by_field_name("name") if inner.type in _FUNCTIONS else None
-    path = [tree.source(n) for n in (c.child_by_field_name("name") for c in classes) if n]
+    path = [cls for cls, _ in context.classes if cls]
     return Scope(
         name=".".join([*path, tree.source(name) if name else "<module>"]),
-        kind="module" if name is None else "method" if classes else "function",
-        span=TextSpan(first.start - indent, end),
+        kind="module" if name is None else "method" if context.classes else "function",
+        span=TextSpan(start, end),
         header="".join(f"{line}\n" for line in lines),
         has_error=any(node.has_error for node in nodes),
     )
@@ -132,15 +141,15 @@ def _scope(
 
 def _first_line(tree: ParsedText, node: Node) -> str:
     start = tree.span(node).start
-    begin = tree.text.rfind("\n", 0, start) + 1
-    end = tree.text.find("\n", start)
-    return tree.text[begin : end if end >= 0 else len(tree.text)].rstrip("\r")
+    while start and tree.text[start - 1] in " \t":
+        start -= 1
+    return next(iter(tree.text[start : tree.span(node).end].splitlines()), "")
 
 
-def _imports_of(tree: ParsedText) -> list[tuple[str, set[str]]]:
+def _imports_of(tree: ParsedText) -> tuple[tuple[str, set[str]], ...]:
     """Each module-level import with the names that it binds (or mentions: a superset does no harm)."""
     found = (node for node in tree.root.children if node.type in _IMPORTS)
-    return [
+    return tuple(
         (tree.source(node), {tree.source(n) for n in descendants(node) if n.type == "identifier"})
         for node in found
-    ]
+    )

@@ -16,7 +16,9 @@ from ace_analysis.source.document import TextSpan
 from ace_analysis.source.parsing import parse
 from ace_analysis.source.sites import candidate_sites
 
-_LEFT_OUT = frozenset({"type", "decorator", "ERROR", "string_content", "string_start", "string_end"})
+_LEFT_OUT = frozenset(
+    {"type", "decorator", "ERROR", "string_content", "string_start", "string_end", "case_pattern"}
+)
 _LOGGERS = ("log", "logger", "logging", "_log", "_logger", "warnings")
 _LOG_CALLS = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log"})
 
