@@ -190,8 +190,8 @@ def test_clusters_make_an_interval_wider_than_independent_sites_would() -> None:
     rng = np.random.default_rng(11)
     labels = np.arange(30).repeat(50)
     hits = rng.random(1500) < rng.beta(2, 2, 30)[labels]
-    clustered = mean(hits, labels, FEW)
-    alone = mean(hits, np.arange(1500), FEW)
+    clustered = mean(hits, labels)
+    alone = mean(hits, np.arange(1500))
     assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
 
 
