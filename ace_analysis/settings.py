@@ -177,10 +177,10 @@ def find_config(start: Path) -> Path | None:
     """The nearest ace.toml, or pyproject.toml with a table [tool.ace], at or above a file or folder."""
     start = start.absolute()
     for folder in (start, *start.parents):
-        if (folder / CONFIG_FILE).is_file():
+        if _is_file(folder / CONFIG_FILE):
             return folder / CONFIG_FILE
         project = folder / "pyproject.toml"
-        if project.is_file() and "ace" in _tool_table(project):
+        if _is_file(project) and "ace" in _tool_table(project):
             return project
     return None
 
@@ -201,6 +201,14 @@ def cache_dir() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("ace", appauthor=False)
+
+
+def _is_file(path: Path) -> bool:
+    """False also where one may not look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _tool_table(project: Path) -> Mapping[str, Any]:

@@ -1,0 +1,58 @@
+"""The command `ace`.
+
+Each command's code is imported when that command is used, and torch not before a model is needed, so that
+`ace --help` answers at once and works where the engine is not installed.
+
+    check           likely bugs in files                     check.py, checking.py, render.py, progress.py
+    model, cache    weights, and everything that is kept     models.py
+    train           sparse coders and bundles                train.py
+    bench           the measurements that the README quotes  bench.py
+    serve, worker   the processes that an editor starts      serve.py
+"""
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+import ace_analysis
+from ace_analysis.cli.check import check
+from ace_analysis.cli.group import AceGroup
+from ace_analysis.cli.options import EPILOG
+from ace_analysis.cli.serve import PASSED_ON, serve, worker
+
+app = typer.Typer(
+    name="ace",
+    cls=AceGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog=EPILOG)(check)
+app.command(context_settings=PASSED_ON)(serve)
+app.command(context_settings=PASSED_ON)(worker)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ace {ace_analysis.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ace(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Likely bugs in Python code, read from a code model's own activations."""
+
+
+def main() -> None:
+    """Run the command line; what the terminal's encoding lacks is escaped and costs nothing else."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()
