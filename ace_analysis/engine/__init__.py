@@ -1,0 +1,18 @@
+"""The engine: one model and one bundle, and what can be asked of them.
+
+    scanning.py   Engine, ScanOptions: a document in, one report per scope out
+    prompts.py    from a scope to what the model is run on: windows, batches
+    scores.py     a scope's scores as they are kept, independent of where the scope stands
+    cache.py      kept scores, in memory and on disk
+    reports.py    from scores to findings, in the document's coordinates
+
+What OpenMP reads once has to be set before torch is imported, so it is set here, first.
+"""
+
+from ace_analysis.model.runtime import prepare
+
+prepare()
+
+from ace_analysis.engine.scanning import Engine, ScanOptions  # noqa: E402
+
+__all__ = ["Engine", "ScanOptions"]
