@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ace_analysis.report.finding import Finding
-from ace_analysis.source.document import TextSpan
 
 
 def carry(findings: Iterable[Finding], old: str, new: str) -> tuple[Finding, ...]:
@@ -26,7 +25,7 @@ def carry(findings: Iterable[Finding], old: str, new: str) -> tuple[Finding, ...
 
 
 def edited(old: str, new: str) -> tuple[int, int, int]:
-    """Start and end in `old` of the smallest stretch that was replaced, and by how much what follows moved."""
+    """Start and end in `old` of the smallest stretch that was replaced; by how much what follows moved."""
     start = _common_prefix(old, new)
     tail = _common_prefix(old[start:][::-1], new[start:][::-1])
     return start, len(old) - tail, len(new) - len(old)

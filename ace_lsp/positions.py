@@ -49,7 +49,7 @@ class LineIndex:
 
     @cached_property
     def starts(self) -> list[int]:
-        """Offset of each line's first code point; behind a line ending there is always a line, empty or not."""
+        """Offset of each line's first code point; behind a line ending is always a line, empty or not."""
         return [0, *(match.end() for match in _EOL.finditer(self.text))]
 
     def __len__(self) -> int:

@@ -20,14 +20,15 @@ Each correction names the letter that its test in tests/protocol/test_conformanc
     p  the server ends with its parent (__main__.py)
     s  cancelling `workspace/executeCommand` cancels the command and not only its answer
     t  an answer to our own request that can't be read fails that request instead of never ending it
+    u  what a notification left running is forgotten when it has ended
 """
 
 import asyncio
 import inspect
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
 
 from lsprotocol import types
 from pygls.capabilities import ServerCapabilitiesBuilder
@@ -90,7 +91,7 @@ class AceProtocol(LanguageServerProtocol):
             except JsonRpcException:
                 error = JsonRpcInvalidParams(f"{method}: the params are not those of the specification")
             else:
-                self.handle_message(message)
+                self.handle_message(cast(Any, message))
                 return
         if is_request:
             self._refuse(_id_of(data), error)
@@ -126,7 +127,24 @@ class AceProtocol(LanguageServerProtocol):
             if future is not None and not future.done():
                 future.set_exception(error)
             return
-        self.handle_message(message)
+        self.handle_message(cast(Any, message))
+
+    def _execute_handler(
+        self,
+        msg_id: str | int,
+        handler: Callable[..., Any],
+        callback: Callable[[Any], None],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        """As pygls', but without keeping the future of each notification for ever."""
+        super()._execute_handler(msg_id, handler, callback, args, kwargs)
+        if (future := self._request_futures.get(msg_id)) is not None:
+            future.add_done_callback(lambda ended: self._forget(msg_id, ended))
+
+    def _forget(self, message_id: str | int, future: object) -> None:
+        if self._request_futures.get(message_id) is future:
+            del self._request_futures[message_id]
 
     def _refuse(self, message_id: str | int | None, error: JsonRpcException) -> None:
         body = {"code": error.code, "message": error.message}
@@ -169,12 +187,14 @@ class AceProtocol(LanguageServerProtocol):
                 future.cancel()
 
     @lsp_method(types.EXIT)
-    def lsp_exit(self, *_: object) -> None:
+    def lsp_exit(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if self.on_exit is not None:
             self.on_exit.set()
 
     @lsp_method(types.WORKSPACE_EXECUTE_COMMAND)
-    async def lsp_workspace__execute_command(self, params: types.ExecuteCommandParams) -> Any:
+    async def lsp_workspace__execute_command(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, params: types.ExecuteCommandParams
+    ) -> Any:
         """Run a command inside the request's own task, so that cancelling the request reaches it."""
         handler = self.fm.commands.get(params.command)
         if handler is None:

@@ -1,9 +1,9 @@
 """What the editor may set, read leniently: a mistake costs one message and never the server.
 
-Three sources say the same things: `initializationOptions`, `workspace/configuration` (section "ace") and the
-project's own `[tool.ace]` or ace.toml. Keys may be written in camelCase, as editors do, or in snake_case.
-What belongs to the engine (`model`, `check`, ...) is passed on to `ace_analysis.settings`, where the
-editor's word beats the file's.
+`initializationOptions` and `workspace/configuration` (section "ace") hold the server's settings beside the
+engine's sections (`model`, `check`, ...), which are passed on to `ace_analysis.settings`; a project's
+`[tool.ace.lsp]` holds the server's. Keys may be written in camelCase, as editors do, or in snake_case. Where
+they come from and which beats which is in configuration.py.
 """
 
 import dataclasses
@@ -15,7 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-ENGINE_SECTIONS = ("model", "check", "circuit_discovery", "sae", "steering", "editing", "quantization")
+from ace_analysis.settings import EngineSettings
+
+ENGINE_SECTIONS = tuple(each.name for each in dataclasses.fields(EngineSettings))
 """Top-level keys that the engine's settings know."""
 
 CLIENT_KEYS = frozenset(
@@ -45,22 +47,15 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Toggle:
-    enable: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     enable: bool = True
     run: Run = Run.ON_TYPE
-    debounce: int = 600
-    """Milliseconds of rest after a keystroke before a document is analysed."""
+    debounce: int = 300
+    """Milliseconds of rest after a keystroke before a document is analysed. Short, since a keystroke too many
+    only costs a scan that is cancelled at the next layer of the model."""
     max_lines: int = 20_000
     """Longer documents are not analysed while typing; `ace.analyzeFile` still does."""
-    preview_fix: bool = False
     worker: WorkerSettings = field(default_factory=WorkerSettings)
-    code_lens: Toggle = field(default_factory=Toggle)
-    inlay_hints: Toggle = field(default_factory=Toggle)
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Sections for `ace_analysis.settings`, in snake_case."""
 
@@ -74,20 +69,25 @@ class Parsed:
 
 
 def parse_settings(raw: object) -> Parsed:
-    """Settings from one JSON value; a section "ace" around everything is allowed."""
+    """Settings from one JSON value; null sets nothing."""
     if raw is None:
         return Parsed(ServerSettings())
     if not isinstance(raw, Mapping):
         return Parsed(ServerSettings(), (f"ace: expected settings by name, got {raw!r}",))
-    if isinstance(raw.get("ace"), Mapping):
-        raw = raw["ace"]
-    data = _snake_keys(raw)
+    raw = without_section(raw)
+    data = snake_keys(raw)
     engine = {key: data.pop(key) for key in ENGINE_SECTIONS if key in data}
     problems: list[str] = []
     for key in [key for key, value in data.items() if key in CLIENT_KEYS or value is None]:
         del data[key]
     settings = _build(ServerSettings, data, "ace", problems)
     return Parsed(dataclasses.replace(settings, engine=engine), tuple(problems))
+
+
+def without_section(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings themselves, where a client sends a section "ace" around them."""
+    inner = raw.get("ace")
+    return inner if isinstance(inner, Mapping) else raw
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,41 +102,16 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def engine_settings(folder: Path | None, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """The engine's settings for a folder, as JSON, and what was wrong with them.
-
-    What is wrong in the editor's settings costs only those, what is wrong in the file costs both.
-    """
-    from ace_analysis.errors import SettingsError
-    from ace_analysis.settings import load_settings
-
-    problem: str | None = None
-    attempts = ((folder, dict(overrides)), (folder, {}), (None, {}))
-    for start, over in attempts:
-        try:
-            return _plain(dataclasses.asdict(load_settings(start, over))), problem
-        except SettingsError as error:
-            problem = problem or str(error)
-    return {}, problem
-
-
 def folder_of(path: Path, folders: tuple[Path, ...]) -> Path | None:
     """The workspace folder that a file belongs to: the deepest one that holds it."""
     holding = [folder for folder in folders if path.is_relative_to(folder)]
     return max(holding, key=lambda folder: len(folder.parts), default=None)
 
 
-def _plain(value: Any) -> Any:
+def snake_keys(value: Any) -> Any:
+    """The same with all keys in snake_case, and without what is null."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _snake_keys(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {_snake(str(key)): _snake_keys(inner) for key, inner in value.items() if inner is not None}
+        return {_snake(str(key)): snake_keys(inner) for key, inner in value.items() if inner is not None}
     return value
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol
@@ -24,6 +25,8 @@ LONGEST_BACKLOG = 64 * 1024 * 1024
 """Bytes that wait for a client that doesn't read; then the client is taken for dead."""
 
 _CHUNK = 1 << 16
+_LENGTH = re.compile(rb"(?<![\w-])content-length:[ \t]*(\d{1,19})[ \t]*\r?\n", re.IGNORECASE)
+"""Looked for anywhere in a line, so that what follows a body without a usable header is found again."""
 
 
 class MessageHandler(Protocol):
@@ -150,9 +153,8 @@ async def _content_length(reader: asyncio.StreamReader) -> int | None:
                 return length
             continue
         seen = True
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length" and value.strip().isdigit() and len(value) < 20:
-            length = int(value)
+        if (found := _LENGTH.search(line)) is not None:
+            length = int(found[1])
 
 
 def _decode(body: bytes, handler: MessageHandler) -> None:
@@ -163,4 +165,7 @@ def _decode(body: bytes, handler: MessageHandler) -> None:
     except (ValueError, RecursionError) as error:
         handler.receive_garbage(f"expected JSON, got something else: {error}")
     else:
-        handler.receive(data)
+        try:
+            handler.receive(data)
+        except Exception:
+            logger.exception("a message could not be handled")

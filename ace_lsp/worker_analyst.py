@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 START_ATTEMPTS = 2
 """A worker that dies this often before it has loaded once won't load at all."""
 LONGEST_BACKOFF = 60.0
+AGAIN = "the worker ended; the next job starts it again"
 
 
 class WorkerAnalyst:
@@ -132,12 +133,16 @@ class WorkerAnalyst:
                 await self._bury()
                 self._set(State.ABSENT)
                 continue
+            if job.future.done():
+                continue
             self._running = job
             try:
                 process = await self._ready_process()
-                if process is None:
+                if job.future.done():
+                    pass  # given up while the model was loading, which is not a waste
+                elif process is None:
                     self._queue.put(job)
-                elif not job.future.done():
+                else:
                     await self._perform(process, job)
             except AnalystUnavailable as error:
                 self._refuse([job, *self._queue.drain()], error)
@@ -148,6 +153,8 @@ class WorkerAnalyst:
                 self._running = None
                 if self._status.state is State.BUSY:
                     self._set(State.READY)
+                elif self._status.state is State.STARTING and not self._queue:
+                    self._set(State.ABSENT, AGAIN)
 
     def _idle_seconds(self) -> float | None:
         minutes = self._plan.settings.idle_minutes
@@ -169,6 +176,9 @@ class WorkerAnalyst:
             self._process = process = await WorkerProcess.start(command, self._hear)
         except OSError as error:
             raise self._give_up(f"The worker can't be started: {command[0]}: {error.strerror}") from error
+        if self._restarting:  # asked for while it was being spawned: by an old plan
+            await self._bury()
+            return None
         self._watcher = asyncio.ensure_future(self._watch(process))
         self._set(State.LOADING, "loading the model")
         _, reply = process.send("ace/load", {"settings": dict(self._plan.engine)})
@@ -260,7 +270,7 @@ class WorkerAnalyst:
         await process.ended.wait()
         if process is self._process and self._running is None:
             self._process, self._loaded = None, False
-            self._set(State.ABSENT, "the worker ended; the next job starts it again")
+            self._set(State.ABSENT, AGAIN)
             self._queue.wake()
 
     def _hear(self, method: str, note: Mapping[str, Any]) -> None:

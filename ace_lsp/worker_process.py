@@ -20,7 +20,11 @@ from ace_lsp.transport import read_messages
 
 logger = logging.getLogger("ace_lsp.worker")
 
-LOCAL_WORKER = (sys.executable, "-m", "ace_analysis.worker")
+LOCAL_WORKER = (sys.executable, "-P", "-m", "ace_analysis.worker")
+"""-P keeps the folder that the server runs in off the module path: a project may hold a file torch.py."""
+
+LONGEST_LINE = 4096
+"""Bytes that are kept of a line of the worker's stderr that does not end."""
 
 Note = Callable[[str, Mapping[str, Any]], None]
 
@@ -35,6 +39,11 @@ class WorkerPlan:
     @property
     def command(self) -> tuple[str, ...]:
         return self.settings.command or LOCAL_WORKER
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for two plans exactly if one's worker serves for the other. `check` comes with each scan."""
+        return self.command, {name: section for name, section in self.engine.items() if name != "check"}
 
 
 class WorkerDied(AceError):
@@ -133,18 +142,24 @@ class WorkerProcess:
             self._waiting.clear()
 
     async def _log(self) -> None:
-        if self._process.stderr is None:
-            return
-        with contextlib.suppress(ValueError):
-            while line := await self._process.stderr.readline():
-                text = line.decode("utf-8", "replace").rstrip()
-                self.last_words.append(text)
-                logger.info("%s", text)
+        """Read stderr as it comes: a progress bar is one line without an end, and nobody may block on it."""
+        rest = b""
+        while (stream := self._process.stderr) is not None and (chunk := await stream.read(1 << 16)):
+            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            for line in lines:
+                self._say(line)
+            rest = rest[-LONGEST_LINE:]
+        self._say(rest)
+
+    def _say(self, line: bytes) -> None:
+        if text := line.decode("utf-8", "replace").strip():
+            self.last_words.append(text)
+            logger.info("%s", text)
 
     def _death(self) -> WorkerDied:
         code = self._process.returncode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        said = next((line for line in reversed(self.last_words) if line.strip()), "")
+        said = self.last_words[-1] if self.last_words else ""
         return WorkerDied(f"the worker process ended ({how})" + (f": {said}" if said else ""))
 
     def receive(self, data: object) -> None:

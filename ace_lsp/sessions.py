@@ -1,0 +1,156 @@
+"""All open units: what happens when the client opens, edits, saves or closes one, or changes a setting."""
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from urllib.parse import unquote
+
+from pygls.uris import to_fs_path
+
+from ace_lsp.analyst import Priority
+from ace_lsp.configuration import Configuration, DocumentSettings
+from ace_lsp.documents import AceWorkspace
+from ace_lsp.session import Desk, Session, Summary
+from ace_lsp.settings import Run
+from ace_lsp.units import Unit, unit_of
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 3.0
+"""Seconds that the first scans wait for a client's settings; then they go on with what is known."""
+
+
+class NotAnalysed(Exception):
+    """Why a unit is not analysed; the message is fit for a person."""
+
+
+class Sessions:
+    """One session per open unit, by the address of the document or the notebook."""
+
+    def __init__(self, desk: Desk, configuration: Configuration) -> None:
+        self._desk = desk
+        self._configuration = configuration
+        self._sessions: dict[str, Session] = {}
+        self._newest: str | None = None
+        """What was opened or edited last: most likely what a person looks at."""
+        self._told_too_long: set[str] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, workspace: AceWorkspace, uri: str) -> None:
+        unit = unit_of(workspace, uri)
+        if unit is None:
+            return
+        session = self._sessions[unquote(unit.uri)] = Session(self._desk, unit)
+        self._newest = unquote(unit.uri)
+        self._when_configured(session, Priority.OTHER)
+
+    def change(self, workspace: AceWorkspace, uri: str) -> None:
+        unit = unit_of(workspace, uri)
+        session = self._sessions.get(unquote(unit.uri)) if unit is not None else None
+        if unit is None or session is None:
+            return
+        session.move_to(unit)
+        self._newest = unquote(unit.uri)
+        settings = self._settings(unit)
+        if settings.server.run is Run.ON_TYPE:
+            self._analyse(session, Priority.VISIBLE, delay=settings.server.debounce / 1000)
+
+    def save(self, workspace: AceWorkspace, uri: str) -> None:
+        unit = unit_of(workspace, uri)
+        session = self._sessions.get(unquote(unit.uri)) if unit is not None else None
+        if session is not None and self._settings(session.unit).server.run is not Run.MANUAL:
+            self._analyse(session, Priority.VISIBLE)
+
+    def close(self, uri: str) -> None:
+        session = self._sessions.pop(unquote(uri), None)
+        self._told_too_long.discard(unquote(uri))
+        if session is not None:
+            session.close()
+
+    def refresh(self) -> None:
+        """Settings, or the worker, are others now: analyse everything that is open."""
+        for uri, session in self._sessions.items():
+            self._refresh(session, Priority.VISIBLE if uri == self._newest else Priority.OTHER)
+
+    async def analyse_now(self, workspace: AceWorkspace, uri: str) -> Summary:
+        """Analyse on a person's word, whatever the settings say about when; raises NotAnalysed."""
+        unit = unit_of(workspace, uri)
+        session = self._sessions.get(unquote(unit.uri)) if unit is not None else None
+        if session is None:
+            raise NotAnalysed(f"expected a Python document that is open, got {uri!r}")
+        await self._configured()
+        settings = self._settings(session.unit)
+        if (reason := _objection(session.unit, settings, asked=True)) is not None:
+            raise NotAnalysed(reason)
+        task = session.analyse(settings, Priority.COMMAND)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.cancelled():
+            raise NotAnalysed("the document was changed or closed, or the analysis was cancelled")
+        return task.result()
+
+    def stop(self) -> None:
+        """Cancel everything that runs."""
+        for session in self._sessions.values():
+            session.stop()
+        for task in self._waiting:
+            task.cancel()
+
+    def _when_configured(self, session: Session, priority: Priority) -> None:
+        """The first scan of a document: not before it is known what the user has set."""
+        if self._configuration.ready.is_set():
+            self._refresh(session, priority)
+            return
+        task = asyncio.ensure_future(self._refresh_later(session, priority))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _refresh_later(self, session: Session, priority: Priority) -> None:
+        await self._configured()
+        if session in self._sessions.values() and not session.busy:
+            self._refresh(session, priority)
+
+    async def _configured(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._configuration.ready.wait(), PATIENCE)
+
+    def _refresh(self, session: Session, priority: Priority) -> None:
+        if self._settings(session.unit).server.run is not Run.MANUAL:
+            self._analyse(session, priority)
+
+    def _analyse(self, session: Session, priority: Priority, *, delay: float = 0.0) -> None:
+        settings = self._settings(session.unit)
+        reason = _objection(session.unit, settings, asked=False)
+        if reason is None:
+            session.analyse(settings, priority, delay=delay)
+            return
+        session.close()
+        if (uri := unquote(session.unit.uri)) not in self._told_too_long:
+            self._told_too_long.add(uri)
+            logger.info("%s: %s", uri, reason)
+
+    def _settings(self, unit: Unit) -> DocumentSettings:
+        path = to_fs_path(unit.uri)
+        return self._configuration.of(Path(path) if path else None)
+
+
+def _objection(unit: Unit, settings: DocumentSettings, *, asked: bool) -> str | None:
+    """Why a unit is not analysed, or None. A person who asks is only refused what can't be done."""
+    if not asked and not settings.server.enable:
+        return "not analysed, since ace.enable is false"
+    if not asked and settings.excluded:
+        return "not analysed, since check.exclude names it"
+    lines, most = unit.text.count("\n"), settings.server.max_lines
+    if not asked and lines > most:
+        return f"not analysed while typing: {lines} lines are more than ace.maxLines, which is {most}"
+    size, most = len(unit.text.encode("utf-8", "replace")), settings.check.max_file_bytes
+    if size > most:
+        return f"not analysed: {size} bytes are more than check.max_file_bytes, which is {most}"
+    return None
