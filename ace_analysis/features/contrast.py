@@ -138,7 +138,7 @@ def contrast_of(pairs: PairActivations, family: Family, means: TokenMeans | None
         kind=family.kind,
         pairs=len(rows),
         matched_pairs=len(at),
-        t_statistic=welch_t(buggy, clean),
+        t_statistic=welch(buggy, clean)[0],
         paired_t=evidence.paired_t[0],
         matched_t=evidence.matched_t[0],
         p_more=p_above(evidence.more[0]),
@@ -149,15 +149,18 @@ def contrast_of(pairs: PairActivations, family: Family, means: TokenMeans | None
     )
 
 
-def welch_t(first: sparse.csr_array, second: sparse.csr_array) -> FloatArray:
-    """Welch's t of each column, zeros included; positive where `first` is larger."""
+def welch(first: sparse.csr_array, second: sparse.csr_array) -> tuple[FloatArray, FloatArray]:
+    """Welch's t of each column, zeros included, with its degrees of freedom; positive: `first` is larger."""
     difference = column_mean(first) - column_mean(second)
-    squared_error: FloatArray = np.zeros(shape_of(first)[1])
-    for part in (first, second):
-        n = shape_of(part)[0]
+    errors, squares = np.zeros_like(difference), np.zeros_like(difference)
+    sizes = [shape_of(part)[0] for part in (first, second)]
+    for part, n in zip((first, second), sizes, strict=True):
         variance = (column_mean(part.power(2)) - column_mean(part) ** 2) * n / max(n - 1, 1)
-        squared_error = squared_error + np.maximum(variance, 0.0) / max(n, 1)
-    return t_of(difference, squared_error)
+        error = np.maximum(variance, 0.0) / max(n, 1)
+        errors, squares = errors + error, squares + error**2 / max(n - 1, 1)
+    degrees = np.full_like(errors, sum(sizes) - 2)
+    np.divide(errors**2, squares, out=degrees, where=squares > 0)
+    return t_of(difference, errors, min(sizes)), degrees
 
 
 def _matched_moments(

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ace_analysis.errors import InputError
 from ace_analysis.features.bundle import ErrorFeature
-from ace_analysis.features.contrast import Contrast, Family, contrast_of, family_of
-from ace_analysis.features.matrices import FloatArray, column_mean, firing
+from ace_analysis.features.contrast import Contrast, Family, contrast_of, family_of, welch
+from ace_analysis.features.matrices import FloatArray, column_mean, column_sum, firing
 from ace_analysis.features.pairs import ALL_KINDS, NaturalSites, PairActivations, TokenMeans
-from ace_analysis.features.significance import benjamini_hochberg, simes
+from ace_analysis.features.significance import benjamini_hochberg, p_above, simes, z_of
 
 MIN_PROJECTS = 5
 """With fewer, drawing projects again says nothing about stability."""
@@ -221,3 +222,33 @@ def _feature(
         kinds=best.kinds,
         replicated=p_again < REPLICATION_P,
     )
+
+
+def discover_unpaired(
+    buggy: sparse.csr_array, clean: sparse.csr_array, options: DiscoveryOptions, density: FloatArray
+) -> tuple[ErrorFeature, ...]:
+    """Error features from observations `[text, latent]` that belong to no pairs: Welch's t decides alone.
+
+    `paired_t` is Welch's t then, and `rate_matched` the rate on right texts.
+    """
+    t, degrees = welch(buggy, clean)
+    fires = column_sum(firing(buggy)) + column_sum(firing(clean))
+    p = p_above(z_of(t if not options.both_directions else np.abs(t), degrees))
+    p = np.minimum(2 * p, 1.0) if options.both_directions else p
+    p[(fires < options.min_firing) | (density > options.max_density)] = np.nan
+    q = benjamini_hochberg(p)
+    rate_buggy, rate_clean = column_mean(firing(buggy)), column_mean(firing(clean))
+    listed = [
+        ErrorFeature(
+            feature_idx=int(latent),
+            t_statistic=float(t[latent]),
+            paired_t=float(t[latent]),
+            q_value=float(q[latent]),
+            separation=float(rate_buggy[latent] - rate_clean[latent]),
+            rate_buggy=float(rate_buggy[latent]),
+            rate_matched=float(rate_clean[latent]),
+            density=float(density[latent]),
+        )
+        for latent in np.flatnonzero(q <= options.fdr)
+    ]
+    return tuple(sorted(listed, key=lambda feature: -feature.t_statistic))

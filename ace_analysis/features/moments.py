@@ -50,7 +50,7 @@ class ProjectMoments:
         spread = weights @ self.square - 2 * mean * (weights @ self.cross)
         spread = np.maximum(spread + mean**2 * (weights @ self.squared_pairs)[:, None], 0.0)
         variance = clusters / np.maximum(clusters - 1, 1) * spread / n**2 + extra_variance
-        return t_of(mean, variance), clusters - 1
+        return t_of(mean, variance, clusters), clusters - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -10,17 +10,18 @@ from scipy import special
 
 from ace_analysis.features.matrices import FloatArray
 
-LARGEST_T = 1e3
-"""Stands for a difference without any spread, which has no t."""
+SMALLEST_SPREAD = 0.1
+"""Of a mean: observations count as spread by at least so much, lest a few equal ones (texts that begin alike
+have the same activations) look like proof."""
 
 _FEW_DEGREES = 30
 
 
-def t_of(mean: FloatArray, squared_error: FloatArray) -> FloatArray:
-    """The mean over its standard error, within +-LARGEST_T; 0 where both are 0."""
+def t_of(mean: FloatArray, squared_error: FloatArray, n: FloatArray | float) -> FloatArray:
+    """The mean of n observations over its standard error; 0 where both are 0."""
     error = np.sqrt(np.maximum(squared_error, 0.0))
-    floor = np.maximum(np.abs(mean) / LARGEST_T, np.finfo(np.float64).tiny)
-    return mean / np.maximum(error, floor)
+    floor = SMALLEST_SPREAD * np.abs(mean) / np.sqrt(np.maximum(n, 1.0))
+    return mean / np.maximum(np.maximum(error, floor), np.finfo(np.float64).tiny)
 
 
 def z_of(t: FloatArray, degrees: FloatArray | float) -> FloatArray:

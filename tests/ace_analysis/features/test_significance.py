@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ace_analysis.features.significance import LARGEST_T, benjamini_hochberg, p_above, simes, t_of, z_of
+from ace_analysis.features.significance import benjamini_hochberg, p_above, simes, t_of, z_of
 
 
 @pytest.mark.parametrize("degrees", [1, 3, 10, 29, 30, 100, 10_000])
@@ -19,9 +19,14 @@ def test_many_and_few_degrees_can_stand_in_one_array() -> None:
     assert p_above(z_of(t, degrees)) == pytest.approx(stats.t.sf(t, degrees), rel=0.01)
 
 
-def test_a_difference_without_spread_has_the_largest_t_and_no_difference_has_none() -> None:
+def test_equal_observations_count_as_spread_by_a_tenth_and_no_difference_has_no_t() -> None:
     zero = np.zeros(3)
-    assert t_of(np.array([0.5, -2.0, 0.0]), zero).tolist() == [LARGEST_T, -LARGEST_T, 0.0]
+    assert t_of(np.array([0.5, -2.0, 0.0]), zero, 4).tolist() == pytest.approx([20, -20, 0.0])
+
+
+def test_two_equal_pairs_are_no_proof() -> None:
+    t = t_of(np.ones(1), np.zeros(1), 2)
+    assert p_above(z_of(t, 1.0)) > 0.01
 
 
 def test_q_values_are_scipys_and_what_was_not_tested_stays_out() -> None:
