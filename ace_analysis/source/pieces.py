@@ -59,7 +59,7 @@ def _cuts(text: str, indent: str) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class ClassHead:
-    """The class that a piece begins with: its name and first line, the end of its header, its methods' indentation."""
+    """The class that a piece begins with; `end` is that of its header."""
 
     name: str
     line: str

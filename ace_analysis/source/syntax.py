@@ -69,7 +69,10 @@ def _scopes_of_part(part: str, context: _Context) -> Iterator[Scope]:
     tree = parse(part)
     head = class_head(part) if tree.root.has_error else None
     if head is None:
-        yield from _scopes_in(tree, tree.root.children, context)
+        whole = tree.root.type == "ERROR"
+        yield from (
+            [_scope(tree, [tree.root], context)] if whole else _scopes_in(tree, tree.root.children, context)
+        )
         return
     rest = part[head.end :]
     inside = _Context((*context.classes, (head.name, head.line)), context.imports)

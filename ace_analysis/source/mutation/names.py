@@ -59,6 +59,12 @@ def variable_misuses(tree: CodeTree) -> Iterator[Edit]:
             yield Edit(MutationType.VARIABLE_MISUSE, node.start, node.end, other)
 
 
+def _is_variable(node: CodeNode) -> bool:
+    """Not the name of an attribute or of a keyword argument."""
+    holder = node.parent.type if node.parent else ""
+    return (holder, node.role) not in {("attribute", "attribute"), ("keyword_argument", "name")}
+
+
 def _likeness(own: set[str], uses: dict[str, set[str]], pair: tuple[str, str]) -> float:
     """How easily one is taken for the other: used in this very way, or in the same ways elsewhere."""
     first, second = uses[pair[0]], uses[pair[1]]

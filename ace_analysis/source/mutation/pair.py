@@ -25,8 +25,8 @@ class MutationType(StrEnum):
 class MutationPair:
     """`positive` is right, `negative` has the bug.
 
-    The texts are equal before `positive_span.start` and behind the ends of their spans. `negative_span` starts
-    at the candidate site that now is wrong, which is behind the change where code was taken away.
+    Both texts are equal before `positive_span.start` and behind their spans. `negative_span` begins at the
+    candidate site that now is wrong, which is behind the change where code was taken away.
     """
 
     positive: str

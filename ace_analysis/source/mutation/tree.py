@@ -64,8 +64,8 @@ class CodeTree:
         stack = [self.root]
         while stack:
             node = stack.pop()
-            self.by_type[node.type].append(node)
             if not self._is_quiet(node):
+                self.by_type[node.type].append(node)
                 stack.extend(reversed(node.children))
 
     def source(self, node: CodeNode) -> str:
