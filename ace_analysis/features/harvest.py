@@ -1,0 +1,202 @@
+"""Activations of labelled trees, run once and kept on disk for the sparse coder, the contrast and the readout.
+
+A harvest is a folder of shards, each the trees of a few dozen functions. A shard appears only when it is complete, so
+a harvest that was stopped goes on where it was; the same functions and options give the same shards.
+
+    harvest.json          what it was made with; another model, layer or option is refused
+    shard-00000.safetensors
+        resid [token, d_model] bf16     the residual stream of every token, branches included
+        ids, keep, clean [token]        token id; not a sink; in a clean function
+        row_* [row]                     the sites, see features.examples.Row; slots are token indices
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ace_analysis.errors import Cancelled, FingerprintError, InputError, StorageError
+from ace_analysis.features.examples import Tree, TreeOptions, batch_of, batches, tree_of
+from ace_analysis.features.positions import SINK_FACTOR
+from ace_analysis.model.scan import ResidualScanner, never
+from ace_analysis.source.corpus import CodeFunction
+from ace_analysis.source.mutation import MutationGenerator, MutationType
+from ace_analysis.source.sites import SiteKind
+
+ABOUT = "harvest.json"
+KINDS = tuple(SiteKind)
+TYPES = ("clean", *MutationType)
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarvestOptions:
+    """`functions` per shard; `token_budget` of one forward pass."""
+
+    layer: int
+    tree: TreeOptions = TreeOptions()
+    functions: int = 64
+    token_budget: int = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Shard:
+    """What one file holds. `row_slots` are indices into the shard's tokens, `row_origin` into its rows."""
+
+    resid: Float[Tensor, "token d_model"]
+    ids: Int[Tensor, " token"]
+    keep: Bool[Tensor, " token"]
+    clean: Bool[Tensor, " token"]
+    row_slots: Int[Tensor, "row slot"]
+    row_kind: Int[Tensor, " row"]
+    row_label: Int[Tensor, " row"]
+    row_variant: Int[Tensor, " row"]
+    row_tree: Int[Tensor, " row"]
+    row_origin: Int[Tensor, " row"]
+    row_type: Int[Tensor, " row"]
+    trees: tuple[Mapping[str, Any], ...]
+    """`project`, `name` and `lines` of each function."""
+
+
+def harvest(
+    functions: Sequence[CodeFunction],
+    scanner: ResidualScanner,
+    folder: Path,
+    options: HarvestOptions,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] = never,
+) -> int:
+    """Run all functions and their mutants; returns how many shards the folder holds for them.
+
+    Raises:
+        FingerprintError: the folder holds a harvest of another model or with other options.
+        StorageError: the disk is full or not writable.
+        Cancelled: the caller asked to stop; complete shards are kept.
+    """
+    _claim(folder, scanner, options)
+    generator = MutationGenerator(options.tree.seed)
+    parts = [functions[at : at + options.functions] for at in range(0, len(functions), options.functions)]
+    for number, part in enumerate(parts):
+        path = folder / f"shard-{number:05}.safetensors"
+        if progress is not None:
+            progress(f"harvesting shard {number + 1} of {len(parts)}", number / len(parts))
+        if path.exists():
+            continue
+        if cancelled():
+            raise Cancelled(f"the harvest was stopped; {number} of {len(parts)} shards are complete")
+        found = (tree_of(each, generator, scanner.tokenizer.encode, options.tree) for each in part)
+        write_shard(path, run_trees([tree for tree in found if tree], scanner, options, cancelled))
+    return len(parts)
+
+
+def _claim(folder: Path, scanner: ResidualScanner, options: HarvestOptions) -> None:
+    """Write or check what the folder's shards were made with."""
+    about = {"fingerprint": scanner.info.fingerprint, "model": scanner.info.name, **asdict(options)}
+    about = json.loads(json.dumps(about))
+    path = folder / ABOUT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{folder}: the harvest can't be written ({error})") from error
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept != about:
+        names = sorted(name for name in {*kept, *about} if kept.get(name) != about.get(name))
+        raise FingerprintError(
+            f"{folder}: this harvest was made with another {', '.join(names)}; name a new folder or clear it"
+        )
+
+
+def run_trees(
+    trees: Sequence[Tree],
+    scanner: ResidualScanner,
+    options: HarvestOptions,
+    cancelled: Callable[[], bool] = never,
+) -> Shard:
+    """The activations of all tokens of some trees, with their rows."""
+    resid: dict[int, Tensor] = {}
+    place = {id(tree): index for index, tree in enumerate(trees)}
+    for group in batches(trees, options.token_budget):
+        batch = batch_of(group)
+        output = scanner.resid_post(
+            batch.ids,
+            options.layer,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            cancelled=cancelled,
+        )
+        for tree, values in zip(group, output, strict=True):
+            resid[place[id(tree)]] = values[: len(tree)].float().cpu()
+    return _packed(trees, [resid[index] for index in range(len(trees))], scanner.info.d_model)
+
+
+def _packed(trees: Sequence[Tree], resid: Sequence[Tensor], d_model: int) -> Shard:
+    rows: dict[str, list[Any]] = {name: [] for name in ("slots", "kind", "label", "variant", "tree", "origin")}
+    rows["type"] = []
+    start = 0
+    for index, tree in enumerate(trees):
+        first = len(rows["kind"])
+        for row in tree.rows:
+            rows["slots"].append([position + start for position in row.positions])
+            rows["kind"].append(KINDS.index(SiteKind(row.kind)))
+            rows["label"].append(row.label)
+            rows["variant"].append(row.variant)
+            rows["tree"].append(index)
+            rows["origin"].append(first + row.origin if row.origin >= 0 else -1)
+            rows["type"].append(TYPES.index(row.mutation))
+        start += len(tree)
+    clean = [torch.tensor(tree.branch) == 0 for tree in trees]
+    return Shard(
+        resid=torch.cat([each.bfloat16() for each in resid]) if resid else torch.zeros(0, d_model).bfloat16(),
+        ids=torch.tensor([token for tree in trees for token in tree.ids], dtype=torch.int32),
+        keep=torch.cat([_kept(r, c) for r, c in zip(resid, clean, strict=True)] or [torch.zeros(0).bool()]),
+        clean=torch.cat(clean or [torch.zeros(0).bool()]),
+        **{f"row_{name}": torch.tensor(values, dtype=torch.int32) for name, values in rows.items()},
+        trees=tuple({"project": t.project, "name": t.name, "lines": t.lines} for t in trees),
+    )
+
+
+def _kept(resid: Float[Tensor, "pos d_model"], clean: Bool[Tensor, " pos"]) -> Bool[Tensor, " pos"]:
+    """As features.positions.sink_mask, with the median of the clean function's own tokens."""
+    norms = resid.norm(dim=-1)
+    keep = norms < SINK_FACTOR * norms[clean][1:].median()
+    keep[0] = False
+    return keep
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write a shard; the file appears only when it is complete."""
+    names = [name for name in Shard.__slots__ if name != "trees"]
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        save_file(
+            {name: getattr(shard, name) for name in names}, partial, {"trees": json.dumps(shard.trees)}
+        )
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: the shard can't be written ({error}); what is complete is kept") from error
+
+
+def read_shards(folder: Path) -> Iterator[Shard]:
+    """The complete shards of a harvest, in order; their tensors are mapped, not copied."""
+    paths = sorted(folder.glob("shard-*.safetensors"))
+    if not paths:
+        raise InputError(f"{folder}: expected a harvest, found no shard; run `ace train harvest` first")
+    for path in paths:
+        yield read_shard(path)
+
+
+def read_shard(path: Path) -> Shard:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        trees = json.loads((file.metadata() or {}).get("trees", "[]"))
+    return Shard(**tensors, trees=tuple(trees))
