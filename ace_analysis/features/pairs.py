@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,9 @@ class PairActivations:
     buggy: sparse.csr_array
     clean: sparse.csr_array
     tokens: NDArray[np.integer]
-    kinds: NDArray[np.str_]
-    projects: NDArray[np.str_]
-    groups: NDArray[np.str_]
+    kinds: NDArray[Any]
+    projects: NDArray[Any]
+    groups: NDArray[Any]
 
     def __post_init__(self) -> None:
         for name in ("buggy", "clean"):
