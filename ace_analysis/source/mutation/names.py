@@ -33,9 +33,7 @@ def variable_misuses(tree: CodeTree) -> Iterator[Edit]:
     """Another bound name in place of the one that is meant, the likeliest confusions first."""
     bindings = list(_bindings(tree))
     names = {binding.name for binding in bindings}
-    loads = [
-        node for node in tree.all_of("identifier") if node.start in tree.sites and tree.source(node) in names
-    ]
+    loads = [node for node in tree.all_of("identifier") if _is_load(tree, node, names)]
     uses: dict[str, set[str]] = defaultdict(set)
     for node in loads:
         uses[tree.source(node)] |= _uses_of(tree, node)
@@ -44,25 +42,25 @@ def variable_misuses(tree: CodeTree) -> Iterator[Edit]:
         if node.role == "function":
             continue
         name = tree.source(node)
-        here = {
-            binding.name: binding.how for binding in bindings if binding.start <= node.start < binding.end
-        }
-        others = [other for other in here if other != name and frozenset((name, other)) not in same]
+        here = {bound.name: bound.how for bound in bindings if bound.start <= node.start < bound.end}
         own = _uses_of(tree, node)
-        scored = [
-            (_likeness(own, uses, (name, other)) + (here.get(name) == here[other]), other) for other in others
-        ]
-        likely = sorted(
-            (-score, other) for score, other in scored if score >= 1 and not _is_target(tree, node, other)
-        )
-        for _, other in likely[:_MOST_CHOICES]:
+        scored: list[tuple[float, str]] = []
+        for other in here:
+            if other == name or frozenset((name, other)) in same or _is_target(tree, node, other):
+                continue
+            score = _likeness(own, uses, (name, other)) + (here.get(name) == here[other])
+            if score >= 1:
+                scored.append((-score, other))
+        for _, other in sorted(scored)[:_MOST_CHOICES]:
             yield Edit(MutationType.VARIABLE_MISUSE, node.start, node.end, other)
 
 
-def _is_variable(node: CodeNode) -> bool:
-    """Not the name of an attribute or of a keyword argument."""
+def _is_load(tree: CodeTree, node: CodeNode, names: set[str]) -> bool:
+    """Whether one of the names is read here. Attributes and keywords are no variables."""
     holder = node.parent.type if node.parent else ""
-    return (holder, node.role) not in {("attribute", "attribute"), ("keyword_argument", "name")}
+    if (holder, node.role) in {("attribute", "attribute"), ("keyword_argument", "name")}:
+        return False
+    return node.start in tree.sites and tree.source(node) in names
 
 
 def _likeness(own: set[str], uses: dict[str, set[str]], pair: tuple[str, str]) -> float:

@@ -132,14 +132,12 @@ def _is_last(tree: CodeTree, node: CodeNode, exit_: CodeNode) -> bool:
 
 def wrong_indexes(tree: CodeTree) -> Iterator[Edit]:
     """A subscript or the bound of a slice that is off."""
+    counted = _INDEX_NAMES | _counted(tree)
     for node in tree.all_of("subscript"):
         for part in node.children:
-            if part.role != "subscript":
-                continue
-            bounds = _bounds(part) if part.type == "slice" else [part]
-            for bound in bounds:
-                for text in _other_indexes(tree, bound):
-                    yield Edit(MutationType.WRONG_INDEX, bound.start, bound.end, text)
+            if part.role == "subscript":
+                for bound in _bounds(part) if part.type == "slice" else [part]:
+                    yield from _other_indexes(tree, bound, counted)
 
 
 def _bounds(part: CodeNode) -> list[CodeNode]:
@@ -153,22 +151,31 @@ def _bounds(part: CodeNode) -> list[CodeNode]:
     return found
 
 
-def _other_indexes(tree: CodeTree, node: CodeNode) -> Iterator[str]:
-    text = tree.source(node)
+def _other_indexes(tree: CodeTree, node: CodeNode, counted: frozenset[str]) -> Iterator[Edit]:
+    text, texts = tree.source(node), list[str]()
     if node.type == "integer":
-        yield from neighbours(tree, node)
+        texts += neighbours(tree, node)
     elif node.type == "unary_operator" and text in ("-1", "-2"):
-        yield from ("0", "-2") if text == "-1" else ("-1", "-3")
-    elif node.type == "identifier" and text in _INDEX_NAMES | _counted(tree):
-        yield from (f"{text} + 1", f"{text} - 1")
+        texts += ("0", "-2") if text == "-1" else ("-1", "-3")
+    elif node.type == "identifier" and text in counted:
+        texts += (f"{text} + 1", f"{text} - 1")
     elif node.type == "binary_operator":
-        left, sign, right = node.child("left"), node.child("operator"), node.child("right")
-        if left and sign and right and right.type == "integer" and sign.type in "+-":
-            number = tree.source(right)
-            head = tree.text[left.start : right.start]
-            yield from (f"{head}{value}" for value in neighbours(tree, right) if value != "0")
-            if number == "1":
-                yield tree.source(left)
+        yield from _other_sums(tree, node)
+    for other in texts:
+        yield Edit(MutationType.WRONG_INDEX, node.start, node.end, other)
+
+
+def _other_sums(tree: CodeTree, node: CodeNode) -> Iterator[Edit]:
+    """`i + 1` as `i + 2` or `i`."""
+    left, sign, right = node.child("left"), node.child("operator"), node.child("right")
+    if not (left and sign and right and right.type == "integer" and sign.type in "+-"):
+        return
+    for value in neighbours(tree, right):
+        if value != "0":
+            yield Edit(MutationType.WRONG_INDEX, right.start, right.end, value)
+    if tree.source(right) == "1":
+        anchor = tree.first_site(left.start, left.end)
+        yield Edit(MutationType.WRONG_INDEX, node.start, node.end, tree.source(left), anchor)
 
 
 def _counted(tree: CodeTree) -> frozenset[str]:
