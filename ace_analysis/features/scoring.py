@@ -85,9 +85,7 @@ class SiteScorer:
     ) -> list[SiteScores]:
         """Scores of each prompt's sites. Rows of `resid` may be padded on the right."""
         if len(resid) != len(prompts):
-            raise InputError(
-                f"expected one row of activations per prompt, got {len(resid)} and {len(prompts)}"
-            )
+            raise InputError(f"expected a row of activations per prompt, got {len(resid)} for {len(prompts)}")
         rows = [self._rows(resid[index], prompt) for index, prompt in enumerate(prompts)]
         width = resid.shape[1]
         offsets = [row + index * width * (row >= 0) for index, row in enumerate(rows)]
@@ -148,10 +146,12 @@ class SiteScorer:
         """The latents that add most, strongest first; one read through two slots stands there once."""
         weights: dict[tuple[int, int], float] = {}
         activations: dict[tuple[int, int], float] = {}
-        for slot, index in latents.nonzero().tolist():
+        fired = latents.nonzero(as_tuple=True)
+        values = (each.tolist() for each in (*fired, self._weights[fired], latents[fired]))
+        for slot, index, weight, activation in zip(*values, strict=True):
             key = (positions[slot], index)
-            weights[key] = weights.get(key, 0.0) + float(self._weights[slot, index])
-            activations[key] = float(latents[slot, index])
+            weights[key] = weights.get(key, 0.0) + weight
+            activations[key] = activation
         strongest = sorted(weights, key=lambda key: -weights[key] * activations[key])[:MOST_EVIDENCE]
         return tuple(
             LatentFiring(

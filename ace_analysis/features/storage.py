@@ -3,6 +3,7 @@
 A coder that came from elsewhere is read by `features.foreign`; `load_sparse_coder` tells the two apart.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +56,8 @@ def save_sparse_coder(folder: Path, coder: SparseCoder, dtype: CoderDtype = "bf1
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata)
         part.replace(path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise StorageError(f"{path}: the sparse coder can't be written ({error})") from error
     return path
 

@@ -1,4 +1,4 @@
-"""What an engine promises: right numbers, each text read once, spans of the document, and an end when asked."""
+"""What an engine promises: right numbers, each text read once, the document's spans, an end when asked."""
 
 import json
 from collections.abc import Callable
@@ -190,7 +190,7 @@ def test_a_kind_that_the_settings_ignore_is_never_found(engine_with: Callable[..
 
 
 def test_an_unknown_kind_in_the_settings_is_refused(engine_with: Callable[..., Engine]) -> None:
-    with pytest.raises(SettingsError, match="expected kinds among comparison, .*, got 'nmae'"):
+    with pytest.raises(SettingsError, match=r"expected kinds among comparison, .*, got 'nmae'"):
         engine_with(EngineSettings(check=CheckSettings(ignore=("nmae",))))
 
 
@@ -372,7 +372,7 @@ def test_a_scope_longer_than_the_model_is_read_in_windows_that_score_every_site_
 
 
 def test_a_bundle_of_another_model_is_refused(engine_with: Callable[..., Engine]) -> None:
-    with pytest.raises(FingerprintError, match="made for .* with fingerprint 0000"):
+    with pytest.raises(FingerprintError, match=r"made for .* with fingerprint 0000"):
         engine_with(fingerprint="0000")
 
 
@@ -381,7 +381,7 @@ def test_a_coder_of_another_width_is_refused(
 ) -> None:
     bundle = bundle_for()
     coder = replace(bundle.coder, W_enc=torch.zeros(8, 64), W_dec=torch.zeros(64, 8), b_dec=torch.zeros(8))
-    with pytest.raises(BundleError, match="reads 8 dimensions, .* has 32"):
+    with pytest.raises(BundleError, match=r"reads 8 dimensions, .* has 32"):
         Engine(scanner, replace(bundle, coder=coder))
 
 
@@ -413,7 +413,7 @@ def test_a_model_without_a_bundle_is_told_the_command_that_makes_one(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path))
-    with pytest.raises(BundleError, match="ace train bundle --model .* CORPUS") as caught:
+    with pytest.raises(BundleError, match=r"ace train bundle --model .* CORPUS") as caught:
         Engine.load(EngineSettings(model=ModelSettings(name=str(tiny_folder), device="cpu")))
     assert "\n" not in str(caught.value)
 
