@@ -18,10 +18,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ace_analysis.errors import ModelError
 from ace_analysis.model.convert import RECIPE, convert_gguf
-from ace_analysis.model.disk import Progress, remove, sha256_of, storing
-from ace_analysis.model.fingerprints import fingerprint_of_gguf
+from ace_analysis.model.disk import Progress, remove, sha256_of, silent, storing
+from ace_analysis.model.fingerprints import fingerprint_of_gguf, kept_sha256_of
 from ace_analysis.settings import cache_dir
 
 DESCRIPTION = "ace-model.json"
@@ -91,14 +90,16 @@ def conversions() -> dict[Path, Conversion]:
     return {folder: conversion for folder, conversion in found.items() if conversion is not None}
 
 
-def damaged_files(folder: Path, conversion: Conversion, progress: Progress) -> tuple[str, ...]:
-    """Names of files whose bytes are not those that were written."""
-    wrong = []
-    for name, kept in conversion.files.items():
-        path = folder / name
-        if not path.is_file() or sha256_of(path, progress, f"verifying {name}") != kept["sha256"]:
-            wrong.append(name)
-    return tuple(wrong)
+def intact_conversion(folder: Path) -> Conversion | None:
+    """A folder's description, if its files are there with the bytes that were written.
+
+    A file is read again only when its size or its time has changed since the last look.
+    """
+    conversion = read_conversion(folder)
+    if conversion is None:
+        return None
+    kept = conversion.files.items()
+    return conversion if all(kept_sha256_of(folder / n) == f["sha256"] for n, f in kept) else None
 
 
 @contextlib.contextmanager
@@ -117,36 +118,40 @@ def locked(name: str, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def convert(original: Original, progress: Progress) -> Path:
+def convert(original: Original, progress: Progress) -> Conversion:
     """Convert a GGUF file into its folder. The caller holds the lock and has seen that it is not there."""
     folder = folder_of(original.sha256)
     progress(f"converting {original.name}: about a minute, once", None)
     with storing(models_dir(), original.converted_size):
-        clear_unfinished()
-        made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=models_dir()))
+        clear_unfinished(folder.name)
+        made = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED}{folder.name}-", dir=models_dir()))
         try:
             convert_gguf(original.gguf, made, name=original.name, tied=original.tied)
-            _describe(made, original)
+            conversion = _described(made, original)
             if folder.exists():
                 remove(folder)
             made.replace(folder)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
             raise
-    if read_conversion(folder) is None:
-        raise ModelError(
-            f"expected a complete model in {folder} after its conversion, got a damaged one; try again"
-        )
-    return folder
+    return conversion
 
 
-def clear_unfinished() -> None:
-    """Remove what a process that was killed has left behind."""
-    for left in models_dir().glob(f"{_UNFINISHED}*"):
+def clear_unfinished(name: str) -> None:
+    """Remove what a process that was killed has left behind; the caller holds that folder's lock."""
+    for left in models_dir().glob(f"{_UNFINISHED}{name}-*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _describe(folder: Path, original: Original) -> None:
+def remove_conversion(folder: Path) -> int:
+    """Delete a conversion once no other process is making it; tells how many bytes that were."""
+    with locked(folder.name, silent):
+        clear_unfinished(folder.name)
+        return remove(folder)
+
+
+def _described(folder: Path, original: Original) -> Conversion:
+    """Write `ace-model.json` beside the files that it describes."""
     files = {
         path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
@@ -161,3 +166,4 @@ def _describe(folder: Path, original: Original) -> None:
     )
     text = json.dumps({"format": FORMAT, **asdict(conversion)}, indent=1)
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+    return conversion

@@ -12,17 +12,14 @@ activations:
     neutral names             a path or name with "llama" or "gemma" in it can select another architecture
 """
 
-import contextlib
 import json
 import mmap
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ace_analysis.errors import ModelError
+from ace_analysis.model.quiet import quiet_transformers, unseen_bars
 from ace_analysis.model.tokens import for_source_code
 
 RECIPE = 1
@@ -63,28 +60,13 @@ def convert_gguf(gguf: Path, folder: Path, *, name: str, tied: bool) -> None:
             ) from error
 
 
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bars and no advice on standard error, where an editor's log or a terminal is."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
 def _convert_weights(gguf: Path, folder: Path, name: str, tied: bool) -> None:
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, local_files_only=True
-    )
+    with unseen_bars():
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype="bfloat16", local_files_only=True
+        )
     if tied:
         model.get_input_embeddings().weight.data = model.get_output_embeddings().weight.data
         model.config.tie_word_embeddings = True
@@ -120,8 +102,8 @@ def _convert_tokenizer(gguf: Path, folder: Path) -> None:
 def pre_tokenizer_of(gguf: Path) -> str:
     """What the file calls its pre-tokenizer; empty where it says nothing.
 
-    Read straight from the file's metadata (key, type 8 for a string, length, bytes): parsing all of it for this
-    one word takes ten seconds.
+    Read straight from the file's metadata (key, type 8 for a string, length, bytes): parsing all of it for
+    this one word takes ten seconds.
     """
     with gguf.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(_PRE_TOKENIZER_KEY)

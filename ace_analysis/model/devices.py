@@ -1,8 +1,8 @@
 """Which processor, and which number format on it.
 
-bf16 halves memory and more than doubles speed where the processor multiplies it, and is slower than fp32 where
-it has to be emulated. So "auto" asks the processor. The weights are stored in bf16: loading them as fp32 changes
-none of them.
+bf16 halves memory and more than doubles speed where the processor multiplies it; where it has to be emulated
+it is eight times slower than fp32. So "auto" asks the processor. The weights are stored in bf16: loading them
+as fp32 changes none of them.
 """
 
 import torch
@@ -29,7 +29,8 @@ def chosen_device(name: str | torch.device) -> torch.device:
         raise SettingsError(f'expected a device such as "auto", "cpu" or "cuda:0", got {name!r}') from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
-            f'expected one of {torch.cuda.device_count()} CUDA devices, got {str(device)!r}; use device "auto"'
+            f"expected one of {torch.cuda.device_count()} CUDA devices, got {str(device)!r};"
+            ' use device "auto"'
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise SettingsError('expected Metal for device "mps", and there is none; use device "auto"')
@@ -55,7 +56,9 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def cpu_multiplies_bf16() -> bool:
-    """AVX-512 BF16 or AMX on x86, BF16 instructions on Arm; False where PyTorch can't tell."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    """AVX-512 BF16 or AMX on x86, BF16 instructions on Arm."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # before torch 2.11
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+    capabilities = torch.cpu.get_capabilities()
     names = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
     return any(bool(capabilities.get(name)) for name in names)

@@ -1,8 +1,8 @@
 """The one place where hooks are registered on modules.
 
 A hook that stays behind after an error changes every later result and is seen by nobody. Here all of them are
-registered inside one ExitStack, so that whatever happens, and however many were registered by then, all are gone
-when the block is left.
+registered inside one ExitStack, so that whatever happens, and however many were registered by then, all are
+gone when the block is left.
 """
 
 from collections.abc import Callable, Iterable, Iterator

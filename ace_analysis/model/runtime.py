@@ -1,7 +1,7 @@
 """What has to be true of a process before torch is imported.
 
-OpenMP's threads spin while they wait, by default: beside an editor, a browser and a second worker, two threads
-then took 3.2 s for what 0.12 s are enough for. libgomp reads the policy once, when torch loads it.
+OpenMP's threads spin while they wait, by default: beside an editor, a browser and a second worker, two
+threads then took 3.2 s for what 0.12 s are enough for. libgomp reads the policy once, when torch loads it.
 """
 
 import os

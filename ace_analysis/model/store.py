@@ -1,14 +1,15 @@
 """Which folder a model's name means, and how it gets there.
 
-A name is, in this order: a model of the catalogue, an alias, a folder in the Hugging Face format, a GGUF file,
-or a hub name that is in the hub's cache on this machine. Resolving a name never uses the network; `pull_model`
-does.
+A name is, in this order: a model of the catalogue, an alias, a folder in the Hugging Face format, a GGUF
+file, or a hub name that is in the hub's cache on this machine. Resolving a name never uses the network;
+`pull_model` does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ace_analysis.errors import ModelError, ModelNotFound
+from ace_analysis.errors import ChecksumError, ModelError, ModelNotFound
 from ace_analysis.model.aliases import unaliased
 from ace_analysis.model.catalogue import KNOWN, KnownModel, known_by_sha256
 from ace_analysis.model.conversions import (
@@ -17,6 +18,7 @@ from ace_analysis.model.conversions import (
     convert,
     downloads_dir,
     folder_of,
+    intact_conversion,
     locked,
     read_conversion,
 )
@@ -26,6 +28,9 @@ from ace_analysis.model.hub import cached_model, download_model
 from ace_analysis.model.sources import fetch
 
 __all__ = ["Progress", "StoredModel", "pull_model", "resolve_model"]
+
+_MAGIC = b"GGUF"
+OWNERS_LICENCE = "as its owner says"
 
 _BF16_PER_GGUF_BYTE = 4
 """A 4-bit file becomes about four times as large; what is asked for is checked before it is written."""
@@ -51,7 +56,7 @@ def resolve_model(name: str, progress: Progress | None = None) -> StoredModel:
     progress = progress or silent
     known = KNOWN.get(name.lower())
     if known is not None:
-        conversion = read_conversion(folder_of(known.sha256))
+        conversion = _whole(name, folder_of(known.sha256))
         if conversion is None:
             raise ModelNotFound(
                 f"expected the weights of {name} on this machine, got none; run: ace model pull {name}"
@@ -66,7 +71,7 @@ def resolve_model(name: str, progress: Progress | None = None) -> StoredModel:
     folder = cached_model(meant) if is_hub_name(meant) else None
     if folder is not None:
         fingerprint = fingerprint_of_folder(folder, progress)
-        return StoredModel(name, folder, fingerprint, f"https://huggingface.co/{meant}", "see its model card")
+        return StoredModel(name, folder, fingerprint, f"https://huggingface.co/{meant}", OWNERS_LICENCE)
     raise ModelNotFound(_not_found(name, meant))
 
 
@@ -93,36 +98,53 @@ def is_hub_name(name: str) -> bool:
 
 
 def _pull_known(known: KnownModel, progress: Progress) -> StoredModel:
-    folder = folder_of(known.sha256)
-    conversion = read_conversion(folder)
+    def fetched() -> Original:
+        gguf, source = fetch(known, downloads_dir(), progress)
+        return _original(gguf, known.sha256, known, source)
+
+    conversion = _converted(known.sha256, fetched, progress)
+    # Only now: an interrupted conversion finds the download again.
+    (downloads_dir() / known.file).unlink(missing_ok=True)
+    return _stored(known.name, folder_of(known.sha256), conversion)
+
+
+def _converted(sha256: str, original: Callable[[], Original], progress: Progress) -> Conversion:
+    """The conversion of a GGUF file, made by one process if it is not there or is damaged."""
+    folder = folder_of(sha256)
+    conversion = intact_conversion(folder)
     if conversion is None:
         with locked(folder.name, progress):
-            conversion = read_conversion(folder)
+            conversion = intact_conversion(folder)
             if conversion is None:
-                gguf, source = fetch(known, downloads_dir(), progress)
-                original = Original(
-                    gguf=gguf,
-                    sha256=known.sha256,
-                    name=known.name,
-                    source=source,
-                    licence=known.licence,
-                    tied=known.tied,
-                    converted_size=known.converted_size,
-                )
-                conversion = _converted(original, progress)
-                gguf.unlink(missing_ok=True)
-    return _stored(known.name, folder, conversion)
-
-
-def _converted(original: Original, progress: Progress) -> Conversion:
-    conversion = read_conversion(convert(original, progress))
-    if conversion is None:
-        raise ModelError(f"{original.name} was removed while it was being converted; try again")
+                conversion = convert(original(), progress)
     return conversion
+
+
+def _original(gguf: Path, sha256: str, known: KnownModel | None, source: str) -> Original:
+    return Original(
+        gguf=gguf,
+        sha256=sha256,
+        name=known.name if known else gguf.stem,
+        source=source,
+        licence=known.licence if known else OWNERS_LICENCE,
+        tied=known.tied if known else False,
+        converted_size=known.converted_size if known else gguf.stat().st_size * _BF16_PER_GGUF_BYTE,
+    )
 
 
 def _stored(name: str, folder: Path, conversion: Conversion) -> StoredModel:
     return StoredModel(name, folder, conversion.fingerprint, conversion.source, conversion.licence)
+
+
+def _whole(name: str, folder: Path) -> Conversion | None:
+    """The conversion in a folder, or None where none is; never one whose bytes have changed."""
+    conversion = read_conversion(folder)
+    if conversion is not None and intact_conversion(folder) is None:
+        raise ChecksumError(
+            f"expected the files in {folder} as they were converted, got others; nothing of them was used."
+            f" Make them again: ace model pull {name}"
+        )
+    return conversion
 
 
 def _folder(name: str, folder: Path, progress: Progress) -> StoredModel:
@@ -130,36 +152,20 @@ def _folder(name: str, folder: Path, progress: Progress) -> StoredModel:
         raise ModelError(f"expected a model in the Hugging Face format in {folder}, got no config.json there")
     conversion = read_conversion(folder)
     if conversion is not None:
-        return _stored(conversion.name, folder, conversion)
+        _whole(conversion.name, folder)
+        return _stored(conversion.name, folder.absolute(), conversion)
     fingerprint = fingerprint_of_folder(folder, progress)
-    return StoredModel(name, folder.absolute(), fingerprint, str(folder.absolute()), "as its owner says")
+    return StoredModel(name, folder.absolute(), fingerprint, str(folder.absolute()), OWNERS_LICENCE)
 
 
 def _gguf(path: Path, progress: Progress) -> StoredModel:
     with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
+        if file.read(len(_MAGIC)) != _MAGIC:
             raise ModelError(f"expected a folder or a GGUF file, got {path}, which is neither")
     sha256 = kept_sha256_of(path, progress)
     known = known_by_sha256(sha256)
-    folder = folder_of(sha256)
-    conversion = read_conversion(folder)
-    if conversion is None:
-        with locked(folder.name, progress):
-            conversion = read_conversion(folder)
-            if conversion is None:
-                original = Original(
-                    gguf=path,
-                    sha256=sha256,
-                    name=known.name if known else path.stem,
-                    source=str(path.absolute()),
-                    licence=known.licence if known else "as its owner says",
-                    tied=known.tied if known else False,
-                    converted_size=known.converted_size
-                    if known
-                    else path.stat().st_size * _BF16_PER_GGUF_BYTE,
-                )
-                conversion = _converted(original, progress)
-    return _stored(conversion.name, folder, conversion)
+    conversion = _converted(sha256, lambda: _original(path, sha256, known, str(path.absolute())), progress)
+    return _stored(conversion.name, folder_of(sha256), conversion)
 
 
 def _not_found(name: str, meant: str) -> str:
@@ -168,6 +174,6 @@ def _not_found(name: str, meant: str) -> str:
         return f"expected the weights of {name}{alias} on this machine, got none; run: ace model pull {name}"
     known = ", ".join(KNOWN)
     return (
-        f"expected a known model ({known}), a hub name such as org/model, a folder or a GGUF file, got {name!r}:"
-        f" nothing of that name is here; run: ace model list, then: ace model pull NAME"
+        f"expected a known model ({known}), a hub name such as org/model, a folder or a GGUF file,"
+        f" got {name!r}: nothing of that name is here; run: ace model list, then: ace model pull NAME"
     )

@@ -1,7 +1,7 @@
 """Text to tokens, and each token's place in the text.
 
-The `tokenizers` library is used directly: it loads in a third of the time that transformers' wrapper takes, and
-the wrapper adds what source code can't bear. Source code is data, so three things are made sure here:
+The `tokenizers` library is used directly: it loads in a third of the time that transformers' wrapper takes,
+and the wrapper adds what source code can't bear. Source code is data, so three things are made sure here:
 
     no normalizer that rewrites   NFC would change decomposed accents and move every offset behind them
     no control tokens             `<|im_end|>` in a string literal is text and not the end of a turn
@@ -34,8 +34,8 @@ _PREFIX = TextSpan(0, 0)
 class TokenizedText:
     """Token ids, and for each of them the code points that it came from.
 
-    Index 0 is the prefix token with an empty span. A character that takes several tokens gives each of them its
-    whole span; starts and ends never go back.
+    Index 0 is the prefix token with an empty span. A character that takes several tokens gives each of them
+    its whole span; starts and ends never go back.
     """
 
     ids: list[int]
