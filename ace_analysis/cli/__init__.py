@@ -17,10 +17,10 @@ from typing import Annotated
 import typer
 
 import ace_analysis
-from ace_analysis.cli.check import check
+from ace_analysis.cli.check import check_command
 from ace_analysis.cli.group import AceGroup
 from ace_analysis.cli.options import EPILOG
-from ace_analysis.cli.serve import PASSED_ON, serve, worker
+from ace_analysis.cli.serve import PASSED_ON, serve_command, worker_command
 
 app = typer.Typer(
     name="ace",
@@ -30,9 +30,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(epilog=EPILOG)(check)
-app.command(context_settings=PASSED_ON)(serve)
-app.command(context_settings=PASSED_ON)(worker)
+app.command("check", epilog=EPILOG)(check_command)
+app.command("serve", context_settings=PASSED_ON)(serve_command)
+app.command("worker", context_settings=PASSED_ON)(worker_command)
 
 
 def _tell_version(wanted: bool) -> None:

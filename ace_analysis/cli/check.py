@@ -57,7 +57,7 @@ class Output:
     quiet: bool
 
 
-def check(  # noqa: PLR0913 - a command's parameters are its options
+def check_command(  # noqa: PLR0913 - a command's parameters are its options
     ctx: typer.Context,
     paths: Paths = None,
     as_json: AsJson = False,

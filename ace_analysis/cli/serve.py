@@ -19,22 +19,25 @@ PASSED_ON: dict[str, Any] = {
 }
 
 
-def serve(ctx: typer.Context) -> None:
+def serve_command(ctx: typer.Context) -> None:
     """Run the language server on stdio, as `ace-lsp` does. Arguments are passed on."""
     become("ace_lsp", ctx.args)
 
 
-def worker(ctx: typer.Context) -> None:
+def worker_command(ctx: typer.Context) -> None:
     """Run the process that holds the model: JSON-RPC on stdio, for the server or another program."""
     become("ace_analysis.worker", ctx.args)
 
 
-def become(module: str, arguments: list[str]) -> None:
-    """Go on as another module of the same Python; stdin and stdout stay the same pipes."""
+def become(module: str, arguments: list[str], *, by_exec: bool = os.name != "nt") -> None:
+    """Go on as another module of the same Python; stdin and stdout stay the same pipes.
+
+    On Windows, exec starts another process and ends this one, whose end the caller would take for the
+    server's: there, a child is waited for.
+    """
     command = [sys.executable, "-P", "-m", module, *arguments]
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.name == "nt":
-        # There, exec starts another process and ends this one, whose end the caller takes for the server's.
+    if not by_exec:
         raise typer.Exit(subprocess.call(command))
     os.execv(sys.executable, command)
