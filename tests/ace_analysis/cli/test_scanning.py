@@ -5,10 +5,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ace_analysis.cli.scanning import interruptible, results_alone_on_stdout
+from ace_analysis.cli.scanning import EngineScanner, ScanRequest, interruptible, results_alone_on_stdout
+from ace_analysis.report.finding import ScopeReport
+from ace_analysis.source.document import CodeDocument, TextSpan
 
 
 def test_the_first_ctrl_c_asks_and_the_second_ends() -> None:
@@ -83,3 +86,28 @@ def test_a_missing_part_of_ours_is_a_mistake_and_not_a_missing_installation(tmp_
     assert done.returncode == 2
     assert "pip install" not in done.stderr
     assert "this is a mistake in ACE" in done.stderr
+
+
+def test_a_request_reaches_the_engine_as_it_is_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the real options, and something in the engine's place that remembers."""
+    heard: dict[str, Any] = {}
+
+    class Remembering:
+        def info(self) -> dict[str, str]:
+            return {"model": "m"}
+
+        def scan(self, document: CodeDocument, **rest: Any) -> tuple[ScopeReport, ...]:
+            print("chatter")  # noqa: T201 - what a library does
+            heard.update(rest, document=document)
+            return ()
+
+    scanner = EngineScanner(Remembering())  # type: ignore[arg-type]
+    only = (TextSpan(0, 1),)
+    document = CodeDocument(uri="x", text="x")
+    request = ScanRequest(document=document, max_false_alarms=3.0, sites=True, only=only)
+    assert scanner.scan(request, lambda: True, lambda report: None) == ()
+    assert scanner.info() == {"model": "m"}
+    options = heard["options"]
+    assert (options.sites, options.max_false_alarms, options.only, options.first) == (True, 3.0, only, None)
+    assert heard["document"] is document and heard["cancelled"]()
+    assert capsys.readouterr() == ("", "chatter\n")
