@@ -8,6 +8,7 @@ stranger's program. What is wrong anywhere is told once and costs only the sourc
 
 import asyncio
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,14 +162,14 @@ class Configuration:
         """The kinds that `check.ignore` names, be it by a finding's name or by a candidate site's."""
         if not words:
             return frozenset()
-        from ace_analysis.source.ignores import KNOWN_KINDS, nearest_kind
         from ace_analysis.source.kinds import KIND_OF_SITE
 
-        for word in words:
-            if word not in KNOWN_KINDS:
-                told = f"check.ignore: unknown kind {word!r}; did you mean {nearest_kind(word)!r}?"
-                self._note("", (told,))
         of_sites = {site.value: kind for site, kind in KIND_OF_SITE.items()}
+        known = (*of_sites.values(), *of_sites)
+        for word in words:
+            if word not in known:
+                (near,) = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
+                self._note("", (f"check.ignore: unknown kind {word!r}; did you mean {near!r}?",))
         return frozenset(words) | {of_sites[word] for word in words if word in of_sites}
 
     def _note(self, where: str, problems: tuple[str, ...]) -> None:

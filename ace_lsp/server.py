@@ -152,7 +152,7 @@ def _settings(server: AceServer) -> None:
 
 def _commands(server: AceServer) -> None:
     @server.command("ace.analyzeFile")
-    async def analyze_file(uri: object) -> Any:
+    async def analyze_file(uri: str) -> Any:
         return await server.parts.commands.analyze_file(uri)
 
     @server.command("ace.restartWorker")

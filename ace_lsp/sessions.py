@@ -34,7 +34,8 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._newest: str | None = None
         """What was opened or edited last: most likely what a person looks at."""
-        self._told_too_long: set[str] = set()
+        self._told: set[str] = set()
+        """Of which units it was logged why they are not analysed."""
         self._waiting: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -67,7 +68,7 @@ class Sessions:
 
     def close(self, uri: str) -> None:
         session = self._sessions.pop(unquote(uri), None)
-        self._told_too_long.discard(unquote(uri))
+        self._told.discard(unquote(uri))
         if session is not None:
             session.close()
 
@@ -131,9 +132,10 @@ class Sessions:
         if reason is None:
             session.analyse(settings, priority, delay=delay)
             return
-        session.close()
-        if (uri := unquote(session.unit.uri)) not in self._told_too_long:
-            self._told_too_long.add(uri)
+        if settings.excluded or not settings.server.enable:
+            session.close()
+        if (uri := unquote(session.unit.uri)) not in self._told:
+            self._told.add(uri)
             logger.info("%s: %s", uri, reason)
 
     def _settings(self, unit: Unit) -> DocumentSettings:

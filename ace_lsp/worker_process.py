@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,9 @@ LOCAL_WORKER = (sys.executable, "-P", "-m", "ace_analysis.worker")
 
 LONGEST_LINE = 4096
 """Bytes that are kept of a line of the worker's stderr that does not end."""
+
+LAST_MOMENT = 0.2
+"""Seconds that a worker which has closed its output may take to end by itself."""
 
 Note = Callable[[str, Mapping[str, Any]], None]
 
@@ -110,14 +115,18 @@ class WorkerProcess:
         await self.ended.wait()
 
     async def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self.kill_now()
         await self.ended.wait()
 
     def kill_now(self) -> None:
-        """For an exit that can't wait."""
+        """Not by `Popen.kill`: that takes the exit status for itself, before asyncio sees it."""
+        if self._process.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
+                os.kill(self._process.pid, signal.SIGKILL)
 
     def _write(self, message: Mapping[str, Any]) -> None:
         body = json.dumps(message).encode()
@@ -129,10 +138,11 @@ class WorkerProcess:
             if self._process.stdout is not None:
                 await read_messages(self._process.stdout, self)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), LAST_MOMENT)
+            self.kill_now()
             await self._process.wait()
-            with contextlib.suppress(asyncio.TimeoutError):
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._tasks[1]), 0.5)
             self.ended.set()
             logger.info("worker %d ended with %s", self._process.pid, self._process.returncode)

@@ -1,0 +1,117 @@
+"""A worker without a model: the real worker's message loop, with a scan that follows words in the text.
+
+    BUG           a finding there
+    SLOW          half a second in this scope, ended by a cancel
+    STUCK         a minute in this scope, whatever is cancelled
+    DIE           the process ends at this scope
+    DIE_ONCE      the same, the first time that any worker with this journal sees it
+    NOISE         a line on stdout, as libraries do
+
+What was asked goes into the journal, one JSON value per line.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ace_analysis import worker
+from ace_analysis.errors import Cancelled, ModelNotFound
+from ace_analysis.report.finding import Evidence, Finding, ScopeReport
+from ace_analysis.report.wire import to_wire
+from ace_analysis.source.document import TextSpan
+from ace_analysis.source.syntax import scopes_of
+
+parser = argparse.ArgumentParser()
+parser.add_argument("journal", type=Path)
+parser.add_argument("--load-seconds", type=float, default=0.0)
+parser.add_argument("--refuse", help="what loading fails with")
+parser.add_argument("--refuse-until", type=Path, help="loading fails while this file is not there")
+parser.add_argument("--die-on-load", action="store_true")
+arguments = parser.parse_args()
+
+known: set[str] = set()
+
+
+def note(what: str, **more: Any) -> None:
+    with arguments.journal.open("a") as journal:
+        journal.write(json.dumps({"what": what, "pid": os.getpid(), **more}) + "\n")
+
+
+def load(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    settings = job.get("settings")
+    note("load", settings=settings)
+    if arguments.die_on_load:
+        sys.stderr.write("no memory left\n")
+        sys.stderr.flush()
+        os._exit(9)
+    missing = arguments.refuse_until is not None and not arguments.refuse_until.exists()
+    if arguments.refuse or missing:
+        raise ModelNotFound(arguments.refuse or "no model is here. Run: ace model pull toy")
+    end = time.monotonic() + arguments.load_seconds
+    while (left := end - time.monotonic()) > 0:
+        job.progress("reading weights", 1 - left / arguments.load_seconds)
+        time.sleep(0.02)
+        if job.cancelled():
+            raise Cancelled("cancelled")
+    return {**info(desk, job), "model": settings["model"]["name"]}
+
+
+def info(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    return {"model": "toy", "device": "cpu", "dtype": "float32", "methods": sorted(worker.METHODS)}
+
+
+def scan(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    text = job.get("text")
+    note("scan", text=text, version=job.params.get("version"), first=job.params.get("first"))
+    reports = []
+    for scope in scopes_of(text):
+        part = text[scope.span.start : scope.span.end]
+        key = scope.header + part
+        from_cache = key in known
+        if not from_cache:
+            obey(job, part)
+            known.add(key)
+        findings = tuple(found(scope.span.start + match.start()) for match in re.finditer("BUG", part))
+        report = ScopeReport(scope=scope.span, name=scope.name, findings=findings, from_cache=from_cache)
+        job.notify("ace/scope", {"id": job.id, "scope": to_wire(report)})
+        reports.append(to_wire(report))
+    note("done", version=job.params.get("version"), max_false_alarms=job.params.get("max_false_alarms"))
+    return {"scopes": reports}
+
+
+def obey(job: worker.Job, part: str) -> None:
+    once = arguments.journal.with_suffix(".died")
+    if "DIE_ONCE" in part and not once.exists():
+        once.touch()
+        os._exit(9)
+    if re.search(r"\bDIE\b", part):
+        os._exit(9)
+    if "NOISE" in part:
+        os.write(1, b"a library says hello\n")
+    if "STUCK" in part:
+        note("stuck")
+        time.sleep(60)
+    if "SLOW" in part:
+        note("slow")
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            if job.cancelled():
+                note("cancelled", version=job.params.get("version"))
+                raise Cancelled("cancelled")
+            time.sleep(0.01)
+
+
+def found(start: int) -> Finding:
+    span = TextSpan(start, start + 3)
+    evidence = Evidence("blocks.1.hook_resid_post/7", span, activation=3.0, threshold=1.0, weight=0.5)
+    return Finding(span=span, kind="comparison", score=0.9, threshold=0.5, evidence=(evidence,))
+
+
+if __name__ == "__main__":
+    worker.METHODS.update({"ace/load": load, "ace/info": info, "ace/scan": scan})
+    worker.main()
