@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from ace_analysis.engine import scores as kept
 from ace_analysis.engine.cache import ResultCache
@@ -157,6 +159,10 @@ class Engine:
             self.counters.seconds += time.perf_counter() - started
         return tuple(sorted(reports, key=lambda report: report.scope))
 
+    def batches(self, document: CodeDocument) -> list[Int[Tensor, "batch pos"]]:
+        """The token ids that a scan runs when nothing of the document is kept: to measure a scan against."""
+        return [padded(batch) for batch in self._batches(self._tasks(document, ScanOptions()))]
+
     def close(self) -> None:
         """Let go of the kept results' file."""
         self._cache.close()
@@ -208,10 +214,9 @@ class Engine:
 
     def _read(self, tasks: list[_Task], cancelled: Callable[[], bool]) -> Iterator[tuple[_Task, ScopeScores]]:
         """Run the model over the tasks' prompts; a task is done with its last piece."""
-        pieces = self._pieces(tasks)
+        batches = self._batches(tasks)
         yield from ((task, ()) for task in tasks if not task.waiting)
-        on_cpu = self.scanner.info.device.type == "cpu"
-        for batch in batches_of(pieces, TOKENS_PER_BATCH_CPU if on_cpu else TOKENS_PER_BATCH_GPU):
+        for batch in batches:
             if cancelled():
                 raise Cancelled("the scan was cancelled by the caller")
             for piece, result in zip(batch, self._run(batch, cancelled), strict=True):
@@ -221,7 +226,7 @@ class Engine:
                 if not task.waiting:
                     yield task, tuple(task.results[index] for index in sorted(task.results))
 
-    def _pieces(self, tasks: list[_Task]) -> list[Piece]:
+    def _batches(self, tasks: list[_Task]) -> list[list[Piece]]:
         prompts = [self._prompt(task) for task in tasks]
         tokens = self.scanner.tokenizer.encode_many([prompt.text for prompt in prompts])
         pieces: list[Piece] = []
@@ -229,7 +234,8 @@ class Engine:
             own = pieces_of(owner, prompt, tokenized, self._reading)
             tasks[owner].waiting = len(own)
             pieces.extend(own)
-        return pieces
+        on_cpu = self.scanner.info.device.type == "cpu"
+        return list(batches_of(pieces, TOKENS_PER_BATCH_CPU if on_cpu else TOKENS_PER_BATCH_GPU))
 
     def _prompt(self, task: _Task) -> ScopePrompt:
         header = len(task.header)

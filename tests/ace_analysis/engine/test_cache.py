@@ -207,15 +207,13 @@ def test_a_file_that_is_cleared_under_our_feet_does_not_stop_us(tmp_path: Path) 
 
 def test_two_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path\n"
-        "from ace_analysis.engine.cache import ResultCache\n"
-        "start = int(sys.argv[2]); cache = ResultCache(Path(sys.argv[1]), 10**8)\n"
+        "import runpy, sys; from pathlib import Path\n"
+        "cache = runpy.run_path(sys.argv[1])['ResultCache'](Path(sys.argv[2]), 10**8)\n"
+        "start = int(sys.argv[3])\n"
         "for number in range(start, start + 200): cache.put(number.to_bytes(32, 'big'), bytes(500))\n"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(start)], stderr=subprocess.PIPE)
-        for start in (0, 1000)
-    ]
+    command = [sys.executable, "-c", code, str(cache_module.__file__), str(tmp_path)]
+    processes = [subprocess.Popen([*command, str(start)], stderr=subprocess.PIPE) for start in (0, 1000)]
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0 and b"Traceback" not in errors, errors
