@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         """TransformerLens' bridge, and what is known of its weights."""
 
         ace: ModelInfo
-
+else:
+    # The class itself costs seconds to import, and is imported when a model is loaded.
+    HookedModel = Any
 
 NEUTRAL_NAME = "model"
 """What TransformerLens is told instead of a path, since it looks for architectures' names in it."""
@@ -33,7 +35,7 @@ NEUTRAL_NAME = "model"
 
 def load_hooked_model(
     name: str, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto"
-) -> "HookedModel":
+) -> HookedModel:
     """A model as TransformerLens' TransformerBridge; `.ace` is its ModelInfo.
 
     Its weights are those of the model's folder, neither folded nor centred, so its logits are the plain

@@ -41,8 +41,7 @@ class Site:
     head: int | None = None
 
     def __post_init__(self) -> None:
-        if self.stream not in STREAMS:
-            raise InputError(f"expected a stream among {', '.join(STREAMS)}, got {self.stream!r}")
+        _stream_of(self.stream)
         if self.layer < 0 or (self.head is not None and self.head < 0):
             raise InputError(f"expected a layer and a head from 0 up, got {self.layer} and {self.head}")
         if self.head is not None and self.stream not in _WITH_HEADS:
@@ -63,8 +62,14 @@ class Site:
         """Read what `str(site)` or `site.hook_name` gave."""
         hook = _HOOK_NAME.fullmatch(text)
         if hook is not None:
-            return cls(int(hook[1]), cast(Stream, hook[2]))
+            return cls(int(hook[1]), _stream_of(hook[2]))
         name = _NAME.fullmatch(text)
         if name is None:
             raise InputError(f'expected a site such as "9.resid_post" or "9.z.3", got {text!r}')
-        return cls(int(name[1]), cast(Stream, name[2]), None if name[3] is None else int(name[3]))
+        return cls(int(name[1]), _stream_of(name[2]), None if name[3] is None else int(name[3]))
+
+
+def _stream_of(text: str) -> Stream:
+    if text not in STREAMS:
+        raise InputError(f"expected a stream among {', '.join(STREAMS)}, got {text!r}")
+    return cast(Stream, text)
