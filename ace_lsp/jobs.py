@@ -70,7 +70,8 @@ class JobQueue:
         while not self._jobs:
             self._filled.clear()
             try:
-                await asyncio.wait_for(self._filled.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._filled.wait()
             except TimeoutError:
                 return None
         return self._jobs.pop(0)

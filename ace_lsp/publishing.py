@@ -149,5 +149,6 @@ class Publisher:
         while self._refresh_again:
             self._refresh_again = False
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._server.workspace_diagnostic_refresh_async(None), 5.0)
+                async with asyncio.timeout(5.0):
+                    await self._server.workspace_diagnostic_refresh_async(None)
             await asyncio.sleep(PAUSE)

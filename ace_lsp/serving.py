@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ace_lsp.server import AceServer
 from ace_lsp.transport import StreamWriter, ThreadReader, ThreadWriter, read_messages
 
-PARENT_POLL = 5.0
+PARENT_POLL = 2.0
 """Seconds between two looks at whether the client's process is alive."""
 
 Writer = ThreadWriter | StreamWriter

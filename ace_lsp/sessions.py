@@ -120,7 +120,8 @@ class Sessions:
 
     async def _configured(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._configuration.ready.wait(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await self._configuration.ready.wait()
 
     def _refresh(self, session: Session, priority: Priority) -> None:
         if self._settings(session.unit).server.run is not Run.MANUAL:

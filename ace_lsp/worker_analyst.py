@@ -97,6 +97,7 @@ class WorkerAnalyst:
             await self._bury()
 
     async def close(self) -> None:
+        self._status = Status(state=State.FAILED, message="The server is ending.")
         if self._driver is not None:
             self._driver.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -106,7 +107,6 @@ class WorkerAnalyst:
             job.future.cancel()
         if self._process is not None:
             await self._process.stop(grace=0.5)
-            self._process = None
 
     async def _submit(self, job: Job) -> Any:
         if self._status.state is State.FAILED:
@@ -171,9 +171,8 @@ class WorkerAnalyst:
         self._set(State.STARTING, "starting the worker")
         self._restarting = False
         self._plan = self._make_plan()
-        command = self._plan.command
         try:
-            self._process = process = await WorkerProcess.start(command, self._hear)
+            self._process = process = await WorkerProcess.start(command := self._plan.command, self._hear)
         except OSError as error:
             raise self._give_up(f"The worker can't be started: {command[0]}: {error.strerror}") from error
         if self._restarting:  # asked for while it was being spawned: by an old plan
@@ -200,7 +199,8 @@ class WorkerAnalyst:
             seconds = min(LONGEST_BACKOFF, self._plan.settings.backoff * 2 ** (self._crashes - 2))
             self._pause.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._pause.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._pause.wait()
 
     async def _perform(self, process: WorkerProcess, job: Job) -> None:
         self._set(State.BUSY)
@@ -275,8 +275,7 @@ class WorkerAnalyst:
 
     def _hear(self, method: str, note: Mapping[str, Any]) -> None:
         if method == "ace/progress" and self._status.state is State.LOADING:
-            message = str(note.get("message", ""))
-            self._set(State.LOADING, message, fraction=note.get("fraction"))
+            self._set(State.LOADING, str(note.get("message", "")), fraction=note.get("fraction"))
         elif (job := self._running) is not None and job.on_note is not None and not job.stop.is_set():
             try:
                 job.on_note(method, note)

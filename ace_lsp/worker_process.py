@@ -109,7 +109,8 @@ class WorkerProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self._process.wait()
         except TimeoutError:
             await self.kill()
         await self.ended.wait()
@@ -139,11 +140,13 @@ class WorkerProcess:
                 await read_messages(self._process.stdout, self)
         finally:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), LAST_MOMENT)
+                async with asyncio.timeout(LAST_MOMENT):
+                    await self._process.wait()
             self.kill_now()
             await self._process.wait()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._tasks[1]), 0.5)
+                async with asyncio.timeout(0.5):
+                    await asyncio.shield(self._tasks[1])
             self.ended.set()
             logger.info("worker %d ended with %s", self._process.pid, self._process.returncode)
             for future in self._waiting.values():
