@@ -24,7 +24,7 @@ from ace_analysis.features.comparison import (
     ordinary_tokens,
 )
 from ace_analysis.features.inputs import Inputs, pairs_of, tokenized_inputs
-from ace_analysis.features.matrices import FloatArray, column_sum, firing
+from ace_analysis.features.matrices import FloatArray, firing
 from ace_analysis.features.reading import Reading, read_latents
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import is_own_coder, load_sparse_coder
@@ -41,9 +41,9 @@ FALSE_SHARE = 0.01
 class Detection:
     """One input's scores, a number per token; `spans` are the tokens' places in a text.
 
-    A score sums the error features' activations, each in units of its mean on wrong inputs. `threshold` is
-    exceeded by 1 % of the tokens of the right inputs that the features were found on: it is no calibrated
-    probability (a bundle has one), and lower than what a new text needs.
+    A score sums, over the error features that fire on the token, the logarithm of how much more often they
+    fire on wrong code. `threshold` is exceeded by at most 1 % of the tokens of the right inputs that the
+    features were found on. Neither is calibrated (a bundle's scores are): expect more alarms on other code.
     """
 
     ids: tuple[int, ...]
@@ -72,7 +72,7 @@ class SAEDetector:
         self.layer = layer if layer is not None else self.settings.layer
         self.coder: SparseCoder | None = None
         self.features: list[ErrorFeature] = []
-        self._scales: FloatArray = np.ones(0)
+        self._weights: FloatArray = np.zeros(0)
         self._threshold = 0.0
 
     def load_sae(self, path_or_release: str | Path, sae_id: str | None = None) -> SparseCoder:
@@ -167,21 +167,22 @@ class SAEDetector:
         return self.coder
 
     def _chosen(self, found: Sequence[ErrorFeature]) -> list[ErrorFeature]:
-        """The strongest that exceed the threshold, in the order of their t-statistics."""
+        """The strongest that exceed the threshold, in the order of their t-statistics, rare ones first."""
         strong = [feature for feature in found if abs(feature.paired_t) >= self.settings.t_threshold]
-        strong.sort(key=lambda feature: -abs(feature.paired_t))
-        return sorted(strong[: self.settings.top_k_features], key=lambda feature: -feature.t_statistic)
+        strong.sort(key=lambda feature: (-abs(feature.paired_t), feature.density))
+        return sorted(
+            strong[: self.settings.top_k_features],
+            key=lambda feature: (-feature.t_statistic, feature.density),
+        )
 
     def _calibrate(self, right: Reading, wrong: Reading) -> None:
-        columns = [feature.feature_idx for feature in self.features]
-        fired = wrong.latents[:, columns]
-        means = column_sum(fired) / np.maximum(column_sum(firing(fired)), 1.0)
-        self._scales = np.where(means > 0, means, 1.0)
+        n = min(len(right), len(wrong))
+        usual = np.array([max(feature.rate_matched, feature.density) for feature in self.features])
+        wrongly = np.array([feature.rate_buggy for feature in self.features])
+        self._weights = np.maximum(np.log((n * wrongly + 0.5) / (n * usual + 0.5)), 0.0)
         scores = np.sort(self._scores(right)[ordinary_tokens(right)])[::-1]
         self._threshold = float(scores[int(FALSE_SHARE * len(scores))]) if len(scores) else 0.0
 
     def _scores(self, reading: Reading) -> FloatArray:
-        """Only features of wrong code count."""
-        wanted = [index for index, feature in enumerate(self.features) if feature.direction == "buggy"]
-        columns = [self.features[index].feature_idx for index in wanted]
-        return np.asarray(reading.latents[:, columns] @ (1.0 / self._scales[wanted])).ravel()
+        columns = [feature.feature_idx for feature in self.features]
+        return np.asarray(firing(reading.latents[:, columns]) @ self._weights).ravel()

@@ -85,16 +85,18 @@ def pairs_of(
     if paired is False:
         return None
     changes = [changed_tokens(a.ids, b.ids) for a, b in zip(right, wrong, strict=True)]
-    same = [index for index, change in enumerate(changes) if not change.wrong]
-    if paired:
-        if same:
-            raise InputError(f"a right and a wrong input have to differ, those at {same[0]} don't")
-        return changes
     alike = (
         len(change.right) <= (1 - SHARED) * len(a) and len(change.wrong) <= (1 - SHARED) * len(b)
         for change, a, b in zip(changes, right, wrong, strict=True)
     )
-    return changes if not same and all(alike) else None
+    if not paired and not all(alike):
+        return None
+    same = [index for index, change in enumerate(changes) if not change.wrong]
+    if same:
+        raise InputError(
+            f"a right and a wrong input of a pair have to differ, those at {same[0]} don't: leave them out"
+        )
+    return changes
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
