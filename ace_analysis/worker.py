@@ -89,7 +89,9 @@ def load(desk: Desk, job: Job) -> dict[str, Any]:
         raise AceError(
             f"The engine is not installed for {sys.executable} ({error}). Install: {how}"
         ) from error
-    desk.engine = None
+    if desk.engine is not None:
+        desk.engine.close()
+        desk.engine = None  # before the next one is there: two models may not fit into memory
     desk.engine = Engine.load(settings, progress=job.progress)
     return info(desk, job)
 
@@ -156,8 +158,9 @@ class Worker:
             except (ValueError, RecursionError) as error:
                 self._answer(None, error=(PARSE_ERROR, f"expected JSON: {error}", "ParseError"))
                 continue
-            if not isinstance(message, dict) or not isinstance(message.get("method"), str):
-                self._answer(None, error=(INVALID_REQUEST, "expected a request", "InvalidRequest"))
+            if not _is_call(message):
+                text = "expected a method by name, and params by name"
+                self._answer(None, error=(INVALID_REQUEST, text, "InvalidRequest"))
             elif message["method"] == "exit":
                 break
             else:
@@ -219,6 +222,15 @@ class Worker:
         with self._write_lock, contextlib.suppress(OSError, ValueError):
             self._sink.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
             self._sink.flush()
+
+
+def _is_call(message: Any) -> bool:
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("method"), str)
+        and isinstance(message.get("params") or {}, dict)
+        and isinstance(message.get("id", 0), int | str)
+    )
 
 
 def _described(error: Exception) -> tuple[int, str, str]:

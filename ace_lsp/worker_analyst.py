@@ -171,8 +171,9 @@ class WorkerAnalyst:
         self._set(State.STARTING, "starting the worker")
         self._restarting = False
         self._plan = self._make_plan()
+        command = self._plan.command
         try:
-            self._process = process = await WorkerProcess.start(command := self._plan.command, self._hear)
+            self._process = process = await WorkerProcess.start(command, self._hear)
         except OSError as error:
             raise self._give_up(f"The worker can't be started: {command[0]}: {error.strerror}") from error
         if self._restarting:  # asked for while it was being spawned: by an old plan

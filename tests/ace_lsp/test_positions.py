@@ -1,9 +1,10 @@
 import pytest
-from ace_analysis.source.document import TextSpan
-from ace_lsp.positions import Encoding, LineIndex, code_points_of, units_of
 from hypothesis import given
 from hypothesis import strategies as st
 from lsprotocol import types
+
+from ace_analysis.source.document import TextSpan
+from ace_lsp.positions import Encoding, LineIndex, code_points_of, units_of
 
 ENCODINGS = [Encoding.Utf8, Encoding.Utf16, Encoding.Utf32]
 NASTY = st.text(alphabet="ab \t\n\r\x0b\x0c\x1c\x85\u2028\u2029é漢😋\ufeff\u200d", max_size=40)

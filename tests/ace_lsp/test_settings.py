@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from ace_lsp.settings import Run, ServerSettings, folder_of, merge, parse_settings
 
 
@@ -10,11 +11,11 @@ def test_nothing_set_means_the_defaults():
 
 
 def test_camel_case_and_snake_case_mean_the_same():
-    camel = parse_settings({"worker": {"cancelTimeout": 2}, "codeLens": {"enable": True}})
-    snake = parse_settings({"worker": {"cancel_timeout": 2}, "code_lens": {"enable": True}})
+    camel = parse_settings({"worker": {"cancelTimeout": 2}, "maxLines": 3})
+    snake = parse_settings({"worker": {"cancel_timeout": 2}, "max_lines": 3})
     assert camel == snake
     assert camel.settings.worker.cancel_timeout == 2.0
-    assert camel.settings.code_lens.enable
+    assert camel.settings.max_lines == 3
 
 
 def test_a_section_ace_around_everything_is_taken_off():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ace_lsp import serving
 
 WORKER = Path(__file__).with_name("scripted_worker.py")
@@ -351,8 +352,11 @@ def test_messages_may_come_in_any_pieces(ready):
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\r\n\r\n", b"Content-Length: x\r\n\r\n", b"Content-Length: -5\r\n\r\n", b"Content-Length: 0\r\n\r\n"]
-    + [
+    [
+        b"\r\n\r\n",
+        b"Content-Length: x\r\n\r\n",
+        b"Content-Length: -5\r\n\r\n",
+        b"Content-Length: 0\r\n\r\n",
         b"Content-Length: 99999999999999999999\r\n\r\n{}",
         b"X" * 200_000 + b"\r\n\r\n",
         b"no header at all\r\n",
