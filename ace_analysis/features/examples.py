@@ -1,15 +1,15 @@
 """Labelled examples: one function with many planted bugs, packed as one tree of tokens.
 
-A mutant shares everything before its first changed token with the clean function, and attention is causal. So the
-clean tokens are run once and each mutant adds only a *branch*: the tokens from the first changed one on. A branch
-attends to the clean tokens before it and to itself, at the positions that it would have in the mutant's own text, so
-its activations are those of the whole mutant, at a fraction of the cost.
+A mutant shares everything before its first changed token with the clean function, and attention is causal.
+So the clean tokens are run once and each mutant adds only a *branch*: the tokens from the first changed one
+on. A branch attends to the clean tokens before it and to itself, at the positions that it would have in the
+mutant's own text, so its activations are those of the whole mutant, at a fraction of the cost.
 
     clean:   d e f   f ( a , b ) : \\n   return   a   +   b \\n
     branch:                                          -   b \\n
 
-A prompt here is built exactly as a scan builds it (header, then the scope's own text), because a readout is only as
-good as the match between the two.
+A prompt here is built exactly as a scan builds it (header, then the scope's own text), because a readout is
+only as good as the match between the two.
 """
 
 import random
@@ -28,7 +28,10 @@ from ace_analysis.source.mutation import MutationGenerator, MutationPair
 from ace_analysis.source.sites import CandidateSite, candidate_sites
 
 CLEAN, BUG, NEAR_BUG = 0, 1, 2
-"""Labels of a row: a site of the clean function, the planted bug, another site of a mutant that the bug changes."""
+"""Labels of a row: a site of the clean function, the planted bug, another site of the same mutant.
+
+A branch has rows of the latter for the sites that the bug changes, a `full` mutant for all of them.
+"""
 
 NO_TYPE = "clean"
 
@@ -37,8 +40,9 @@ NO_TYPE = "clean"
 class TreeOptions:
     """How trees are made.
 
-    `mutants` per function at most, of which `full` run to the end of the function and the rest to the end of the
-    line behind the bug's, or `branch_tokens`. `max_tokens` of the clean prompt; longer functions are left out.
+    `mutants` per function at most, of which `full` run to the end of the function and the rest to the end
+    of the line behind the bug's, or `branch_tokens`. `max_tokens` of the clean prompt; longer functions are
+    left out.
     """
 
     slots: tuple[int | str, ...] = DEFAULT_SLOTS
@@ -53,8 +57,8 @@ class TreeOptions:
 class Row:
     """One site, read in one variant of the function.
 
-    `positions` are indices into the tree, one a slot. `origin` is the row of the same site in the clean function
-    (-1 where there is none); `variant` is 0 for the clean function and counts the mutants from 1.
+    `positions` are indices into the tree, one a slot. `origin` is the row of the same site in the clean
+    function (-1 where there is none); `variant` is 0 for the clean function and counts the mutants from 1.
     """
 
     positions: tuple[int, ...]
@@ -69,8 +73,8 @@ class Row:
 class Tree:
     """The clean function's tokens, then the branches'.
 
-    `parents[i]` is how many clean tokens come before token i's branch (its own index in the clean part), `branch[i]`
-    names its branch (0: clean), `depth[i]` is its position in the text that it belongs to.
+    `parents[i]` is how many clean tokens come before token i's branch (its own index in the clean part),
+    `branch[i]` names its branch (0: clean), `depth[i]` is its position in the text that it belongs to.
     """
 
     project: str
@@ -99,7 +103,7 @@ def tree_of(
     rng = random.Random(f"{options.seed}:{function.project}:{function.path}:{len(function.text)}")
     pairs = _spread(generator.mutations_of(function.text), options.mutants, rng)
     rows = [Row(tuple(p), s.kind, CLEAN, 0, i) for i, (s, p) in enumerate(_readable(clean))]
-    origins = {site.span.start: i for i, (site, _) in enumerate(_readable(clean))}
+    trunk = _Trunk(clean, {site.span.start: i for i, (site, _) in enumerate(_readable(clean))}, options)
     tree = Tree(
         project=function.project,
         name=function.path,
@@ -112,7 +116,7 @@ def tree_of(
     )
     for number, pair in enumerate(pairs):
         mutant = _Variant.of(function, pair.negative, encode, options)
-        tree = _grown(tree, clean, mutant, pair, origins, whole=number < options.full, options=options)
+        tree = _grown(tree, trunk, mutant, pair, whole=number < options.full)
     return tree if tree.branch[-1] else None
 
 
@@ -155,32 +159,32 @@ def _spread(pairs: Sequence[MutationPair], count: int, rng: random.Random) -> li
     return rng.sample(chosen, len(chosen))
 
 
-def _grown(
-    tree: Tree,
-    clean: _Variant,
-    mutant: _Variant,
-    pair: MutationPair,
-    origins: dict[int, int],
-    *,
-    whole: bool,
-    options: TreeOptions,
-) -> Tree:
+@dataclass(frozen=True, slots=True)
+class _Trunk:
+    """What branches grow from: the clean function, and the row of each of its sites by the site's start."""
+
+    clean: _Variant
+    origins: dict[int, int]
+    options: TreeOptions
+
+
+def _grown(tree: Tree, trunk: _Trunk, mutant: _Variant, pair: MutationPair, *, whole: bool) -> Tree:
     """`tree` with the mutant's branch and its rows; unchanged where the bug has no site that can be read."""
     readable = _readable(mutant)
     bug = next((i for i, (s, _) in enumerate(readable) if s.span.start == pair.negative_span.start), None)
-    split = _first_difference(clean.tokens.ids, mutant.tokens.ids)
+    split = _first_difference(trunk.clean.tokens.ids, mutant.tokens.ids)
     if bug is None or split == 0 or split >= len(mutant.tokens.ids):
         return tree
-    end = len(mutant.tokens.ids) if whole else _branch_end(mutant, readable[bug][1], split, options)
+    end = len(mutant.tokens.ids) if whole else _branch_end(mutant, readable[bug][1], split, trunk.options)
     start, number = len(tree.ids), tree.branch[-1] + 1
     shift = len(pair.negative) - len(pair.positive)
     rows = list(tree.rows)
     for index, (site, positions) in enumerate(readable):
-        if max(positions) < split or max(positions) >= end:
+        if max(positions) >= end or (max(positions) < split and not whole):
             continue
         label = BUG if index == bug else NEAR_BUG
         places = tuple(p if p < split else p - split + start for p in positions)
-        origin = _origin(site.span, pair, origins, shift)
+        origin = _origin(site.span, pair, trunk.origins, shift)
         rows.append(Row(places, site.kind, label, number, origin, pair.mutation_type))
     length = end - split
     return replace(
@@ -240,7 +244,7 @@ def batch_of(trees: Sequence[Tree], pad_id: int = 0) -> TreeBatch:
 
 
 def tree_mask(tree: Tree) -> Bool[Tensor, "pos pos"]:
-    """True where a token (row) may attend to another (column): clean ones before its split, and its own branch."""
+    """True where a token (row) may attend to another (column): clean ones before it, its own branch's."""
     branch, parents = torch.tensor(tree.branch), torch.tensor(tree.parents)
     order = torch.arange(len(tree))
     causal = order[:, None] >= order[None, :]
@@ -250,7 +254,7 @@ def tree_mask(tree: Tree) -> Bool[Tensor, "pos pos"]:
 
 
 def batches(trees: Iterable[Tree], token_budget: int) -> Iterator[list[Tree]]:
-    """Group trees of similar length so that padding is small; at most `token_budget` padded tokens a batch."""
+    """Trees of similar length together, so that little is padded; at most `token_budget` tokens a batch."""
     batch: list[Tree] = []
     for tree in sorted(trees, key=len):
         if batch and (len(batch) + 1) * len(tree) > token_budget:

@@ -1,7 +1,8 @@
-"""Activations of labelled trees, run once and kept on disk for the sparse coder, the contrast and the readout.
+"""Activations of labelled trees, run once and kept on disk for coder, contrast and readout.
 
-A harvest is a folder of shards, each the trees of a few dozen functions. A shard appears only when it is complete, so
-a harvest that was stopped goes on where it was; the same functions and options give the same shards.
+A harvest is a folder of shards, each the trees of a few dozen functions. A shard appears only when it is
+complete, so a harvest that was stopped goes on where it was; the same functions and options give the same
+shards.
 
     harvest.json          what it was made with; another model, layer or option is refused
     shard-00000.safetensors
@@ -12,7 +13,7 @@ a harvest that was stopped goes on where it was; the same functions and options 
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class HarvestOptions:
     """`functions` per shard; `token_budget` of one forward pass."""
 
     layer: int
-    tree: TreeOptions = TreeOptions()
+    tree: TreeOptions = field(default_factory=TreeOptions)
     functions: int = 64
     token_budget: int = 4096
 
@@ -140,7 +141,9 @@ def run_trees(
 
 
 def _packed(trees: Sequence[Tree], resid: Sequence[Tensor], d_model: int) -> Shard:
-    rows: dict[str, list[Any]] = {name: [] for name in ("slots", "kind", "label", "variant", "tree", "origin")}
+    rows: dict[str, list[Any]] = {
+        name: [] for name in ("slots", "kind", "label", "variant", "tree", "origin")
+    }
     rows["type"] = []
     start = 0
     for index, tree in enumerate(trees):
@@ -178,12 +181,12 @@ def write_shard(path: Path, shard: Shard) -> None:
     names = [name for name in Shard.__slots__ if name != "trees"]
     partial = path.with_name(f".{path.name}.part")
     try:
-        save_file(
-            {name: getattr(shard, name) for name in names}, partial, {"trees": json.dumps(shard.trees)}
-        )
+        save_file({name: getattr(shard, name) for name in names}, partial, {"trees": json.dumps(shard.trees)})
         partial.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: the shard can't be written ({error}); what is complete is kept") from error
+        raise StorageError(
+            f"{path}: the shard can't be written ({error}); what is complete is kept"
+        ) from error
 
 
 def read_shards(folder: Path) -> Iterator[Shard]:

@@ -1,7 +1,7 @@
 """Where a candidate site is read: at its own token, at the tokens behind it, and at the end of its line.
 
-The model knows that something is off once it has read the wrong token and what stands behind it. Used alike in
-training and in a scan, because a readout is only as good as the match between the two.
+The model knows that something is off once it has read the wrong token and what stands behind it. Used alike
+in training and in a scan, because a readout is only as good as the match between the two.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from ace_analysis.source.document import TextSpan
 
 LINE_END = "line_end"
 DEFAULT_SLOTS: tuple[int | str, ...] = (0, 1, 2, LINE_END)
-"""Offsets in tokens behind the token that holds the site's last code point, and the last token of its line."""
+"""Offsets in tokens behind the token with the site's last code point, and the last token of its line."""
 
 SINK_FACTOR = 10.0
-"""A token whose norm exceeds this many medians of its prompt is an attention sink, not a feature of the code."""
+"""A token whose norm exceeds this many medians of its prompt is an attention sink, not a feature of code."""
 
 
 def site_positions(
@@ -42,7 +42,7 @@ def site_positions(
         if token < 0:
             continue
         line_end = text.find("\n", site.end)
-        end = token_at[line_end] if 0 <= line_end else last
+        end = token_at[line_end] if line_end >= 0 else last
         end = last if end < 0 else max(end, token)
         rows[index] = torch.tensor(
             [end if slot == LINE_END else min(token + int(slot), last) for slot in slots]
