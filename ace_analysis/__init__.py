@@ -32,27 +32,64 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ace_analysis.engine import Engine, ScanOptions
     from ace_analysis.errors import AceError
+    from ace_analysis.features.bundle import ErrorFeature
+    from ace_analysis.features.comparison import Identification
+    from ace_analysis.features.detector import Detection, SAEDetector
+    from ace_analysis.model.loading import load_hooked_model
+    from ace_analysis.pipeline import ACEPipeline, AnalysisResults
     from ace_analysis.report.finding import Evidence, FileReport, Finding, ScopeReport, Severity, SiteScore
+    from ace_analysis.settings import EngineSettings, load_settings
     from ace_analysis.source.document import CodeDocument, TextSpan
+    from ace_analysis.source.mutation import MutationGenerator, MutationPair, MutationType
 
     __version__: str
 
 __all__ = [
+    "ACEPipeline",
     "AceError",
+    "AnalysisResults",
     "CodeDocument",
+    "Detection",
+    "Engine",
+    "EngineSettings",
+    "ErrorFeature",
     "Evidence",
     "FileReport",
     "Finding",
+    "Identification",
+    "MutationGenerator",
+    "MutationPair",
+    "MutationType",
+    "SAEDetector",
+    "ScanOptions",
     "ScopeReport",
     "Severity",
     "SiteScore",
     "TextSpan",
     "__version__",
+    "load_hooked_model",
+    "load_settings",
 ]
 
 _HOMES = {
+    "ace_analysis.engine": (
+        "Engine",
+        "ScanOptions",
+    ),
     "ace_analysis.errors": ("AceError",),
+    "ace_analysis.features.bundle": ("ErrorFeature",),
+    "ace_analysis.features.comparison": ("Identification",),
+    "ace_analysis.features.detector": (
+        "Detection",
+        "SAEDetector",
+    ),
+    "ace_analysis.model.loading": ("load_hooked_model",),
+    "ace_analysis.pipeline": (
+        "ACEPipeline",
+        "AnalysisResults",
+    ),
     "ace_analysis.report.finding": (
         "Evidence",
         "FileReport",
@@ -61,7 +98,19 @@ _HOMES = {
         "Severity",
         "SiteScore",
     ),
-    "ace_analysis.source.document": ("CodeDocument", "TextSpan"),
+    "ace_analysis.settings": (
+        "EngineSettings",
+        "load_settings",
+    ),
+    "ace_analysis.source.document": (
+        "CodeDocument",
+        "TextSpan",
+    ),
+    "ace_analysis.source.mutation": (
+        "MutationGenerator",
+        "MutationPair",
+        "MutationType",
+    ),
 }
 """Where each public name lives. A name stands here, in `__all__` and under TYPE_CHECKING: tested."""
 

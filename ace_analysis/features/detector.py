@@ -25,13 +25,16 @@ from ace_analysis.features.comparison import (
 )
 from ace_analysis.features.inputs import Inputs, pairs_of, tokenized_inputs
 from ace_analysis.features.matrices import FloatArray, firing
-from ace_analysis.features.reading import Reading, read_latents
+from ace_analysis.features.reading import Reading, device_of, read_latents, width_of
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import is_own_coder, load_sparse_coder
+from ace_analysis.model.scan import ResidualScanner
 from ace_analysis.model.sites import Site
 from ace_analysis.model.tokens import CodeTokenizer, TokenizedText
 from ace_analysis.settings import SaeSettings
 from ace_analysis.source.document import TextSpan
+
+SAE_LENS_CONFIG = "cfg.json"
 
 FALSE_SHARE = 0.01
 """Share of the tokens of right inputs that may score above the threshold of `detect`."""
@@ -57,13 +60,24 @@ class Detection:
         return tuple(at for at, score in enumerate(self.scores) if score > self.threshold)
 
 
+def load_coder(path_or_release: str | Path, sae_id: str | None, layer: int | None) -> SparseCoder:
+    """A sparse coder at the layer that it says it reads, or, where its file says nothing, at `layer`."""
+    path = Path(path_or_release)
+    says_where = is_own_coder(path) or (path / SAE_LENS_CONFIG).is_file() or not path.exists()
+    if not says_where and layer is None:
+        raise InputError(f"{path}: this file doesn't say which layer it reads; pass layer=N")
+    site = None if says_where or layer is None else Site(layer)
+    return load_sparse_coder(path_or_release, sae_id, site=site)
+
+
 class SAEDetector:
     """Finds the latents of a sparse coder that fire more on wrong code."""
 
     def __init__(self, model: Any, layer: int | None = None, settings: SaeSettings | None = None) -> None:
         """
         Args:
-            model: from `load_hooked_model`; for token ids, anything with TransformerLens' `run_with_cache`.
+            model: from `load_hooked_model`, or, faster, from `load_scanner`; for token ids, anything with
+                TransformerLens' `run_with_cache`.
             layer: block whose output the coder reads, 0 is the first; None: the settings', else the coder's.
             settings: `t_threshold` and `top_k_features` bound the list.
         """
@@ -71,16 +85,14 @@ class SAEDetector:
         self.settings = settings or SaeSettings()
         self.layer = layer if layer is not None else self.settings.layer
         self.coder: SparseCoder | None = None
+        self._tokenizer = model.tokenizer if isinstance(model, ResidualScanner) else None
         self.features: list[ErrorFeature] = []
         self._weights: FloatArray = np.zeros(0)
         self._threshold = 0.0
 
     def load_sae(self, path_or_release: str | Path, sae_id: str | None = None) -> SparseCoder:
         """Read a sparse coder: a bundle's, a sae_lens folder, a weight file, or a release and an `sae_id`."""
-        path = Path(path_or_release)
-        says_where = is_own_coder(path) or (path / "cfg.json").is_file() or not path.exists()
-        site = None if says_where or self.layer is None else Site(self.layer)
-        return self.use_sae(load_sparse_coder(path_or_release, sae_id, site=site))
+        return self.use_sae(load_coder(path_or_release, sae_id, self.layer))
 
     def use_sae(self, coder: SparseCoder) -> SparseCoder:
         """Take a sparse coder that is already in memory."""
@@ -90,14 +102,14 @@ class SAEDetector:
                 f"this sparse coder reads layer {coder.site.layer}, not {layer}: "
                 f"use SAEDetector(model, layer={coder.site.layer})"
             )
-        width = self.model.cfg.d_model
+        width = width_of(self.model)
         if coder.site.head is None and coder.site.stream.startswith("resid") and coder.d_model != width:
             raise InputError(
                 f"this sparse coder reads {coder.d_model} numbers per token, but the model has {width}: "
                 "it was trained on another model"
             )
         self.layer = layer
-        self.coder = coder.to(next(self.model.parameters()).device)
+        self.coder = coder.to(device_of(self.model))
         self.features = []
         return self.coder
 
@@ -158,8 +170,10 @@ class SAEDetector:
         ]
 
     def _tokenized(self, inputs: Inputs) -> list[TokenizedText]:
-        info = getattr(self.model, "ace", None)
-        return tokenized_inputs(inputs, CodeTokenizer.from_folder(info.folder) if info is not None else None)
+        if self._tokenizer is None:
+            info = getattr(self.model, "ace", None)
+            self._tokenizer = CodeTokenizer.from_folder(info.folder) if info is not None else None
+        return tokenized_inputs(inputs, self._tokenizer)
 
     def _ready(self) -> SparseCoder:
         if self.coder is None:

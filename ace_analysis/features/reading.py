@@ -1,4 +1,4 @@
-"""Latents at every token of many inputs: the hooked model's activations, encoded, kept sparse."""
+"""Latents at every token of many inputs: a model's activations, encoded, kept sparse."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from ace_analysis.errors import InputError
 from ace_analysis.features.matrices import FloatArray, column_mean, firing, indicator, shape_of
 from ace_analysis.features.positions import sink_mask
 from ace_analysis.features.sparse_coder import SparseCoder
+from ace_analysis.model.scan import ResidualScanner
 
 BATCH_TOKENS = 4096
 
@@ -64,7 +66,7 @@ class Reading:
 
 
 def read_latents(model: Any, coder: SparseCoder, inputs: Sequence[Sequence[int]]) -> Reading:
-    """Run a hooked model (anything with TransformerLens' `run_with_cache`) up to the coder's layer.
+    """Run a model up to the coder's layer: a ResidualScanner, or anything with `run_with_cache`.
 
     Inputs of one length are run together, so that there is no padding whatever the model does with it.
     """
@@ -86,14 +88,25 @@ def read_latents(model: Any, coder: SparseCoder, inputs: Sequence[Sequence[int]]
     )
 
 
+def device_of(model: Any) -> torch.device:
+    return model.info.device if isinstance(model, ResidualScanner) else next(model.parameters()).device
+
+
+def width_of(model: Any) -> int:
+    """d_model."""
+    return model.info.d_model if isinstance(model, ResidualScanner) else model.cfg.d_model
+
+
 def _activations(model: Any, coder: SparseCoder, ids: Tensor) -> Tensor:
     """`[batch, pos, d_model]` at the coder's site."""
     site = coder.site
-    device = next(model.parameters()).device
+    ids = ids.to(device_of(model))
+    if isinstance(model, ResidualScanner):
+        if site.stream != "resid_post":
+            raise InputError(f"a scanner reads resid_post, not {site.stream}: use load_hooked_model")
+        return model.resid_post(ids, site.layer).to(coder.device)
     with torch.no_grad():
-        _, cache = model.run_with_cache(
-            ids.to(device), names_filter=site.hook_name, stop_at_layer=site.layer + 1
-        )
+        _, cache = model.run_with_cache(ids, names_filter=site.hook_name, stop_at_layer=site.layer + 1)
     found = cache[site.hook_name]
     found = found if site.head is None else found[:, :, site.head]
     return found.to(coder.device)

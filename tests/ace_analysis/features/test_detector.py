@@ -1,6 +1,7 @@
 """Latents with a known meaning, planted in sparse coders of tiny random models of three families."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ace_analysis.features.comparison import Identification
 from ace_analysis.features.detector import SAEDetector
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import save_sparse_coder
-from ace_analysis.model.loading import load_hooked_model
+from ace_analysis.model.loading import load_hooked_model, load_scanner
 from ace_analysis.model.sites import Site
 from ace_analysis.model.tokens import CodeTokenizer
 from ace_analysis.settings import SaeSettings
@@ -262,3 +263,30 @@ def test_without_error_features_nothing_can_be_detected(detector: SAEDetector) -
 def test_one_input_of_a_sort_is_not_enough(detector: SAEDetector) -> None:
     with pytest.raises(InputError, match="at least 2 right and 2 wrong inputs, got 40 and 1"):
         detector.identify_error_features(ordinary(1), ordinary(2)[0])
+
+
+def test_a_weight_file_needs_a_layer(qwen: Any, tmp_path: Path) -> None:
+    (tmp_path / "sae.safetensors").touch()
+    with pytest.raises(InputError, match="doesn't say which layer it reads; pass layer=N"):
+        SAEDetector(qwen).load_sae(tmp_path / "sae.safetensors")
+
+
+def test_a_scanner_finds_the_same_as_the_hooked_model(qwen: Any) -> None:
+    scanner = load_scanner(str(qwen.ace.folder), device="cpu", dtype="float32", n_blocks=LAYER + 1)
+    right = [f"return value[{a}] + total[{b}]\n" for a in range(5) for b in range(4)]
+    wrong = [text.replace("+", "~") for text in right]
+    coder = coder_that_fires_on(qwen, BUG)
+    found = []
+    for model in (qwen, scanner):
+        detector = SAEDetector(model)
+        detector.use_sae(coder)
+        found.append([f.feature_idx for f in detector.identify_error_features(right, wrong)])
+    assert found[0] == found[1] and found[0]
+
+
+def test_a_scanner_refuses_streams_that_it_does_not_read(qwen: Any) -> None:
+    scanner = load_scanner(str(qwen.ace.folder), device="cpu", dtype="float32", n_blocks=LAYER + 1)
+    detector = SAEDetector(scanner)
+    detector.use_sae(replace(coder_that_fires_on(qwen, BUG), site=Site(LAYER, "resid_pre")))
+    with pytest.raises(InputError, match="a scanner reads resid_post, not resid_pre: use load_hooked_model"):
+        detector.identify_error_features(ordinary(1), ordinary(2))
