@@ -73,6 +73,7 @@ class Editor:
         self.refreshes = 0
         self.registrations: list[types.Registration] = []
         self.versions: dict[str, int] = {}
+        self.patience = PATIENCE
         self._journal = journal
         self._listen()
         # lsprotocol 2025.0.0 can't read the notebook selector that servers send.
@@ -151,7 +152,7 @@ class Editor:
 
     async def until(self, what: Callable[[], Any], why: str = "") -> Any:
         """Wait until `what()` is true, and return it."""
-        end = asyncio.get_running_loop().time() + PATIENCE
+        end = asyncio.get_running_loop().time() + self.patience
         while not (value := what()):
             if asyncio.get_running_loop().time() > end:
                 said = [each.message for each in self.client.log_messages]

@@ -1,0 +1,137 @@
+"""The whole way, from an edit to a diagnostic, with the real worker and the real engine: nothing is scripted.
+
+Once with a tiny random model and a tiny random bundle, which find nonsense but by the same code; and once,
+marked `model`, with the real weights on a file with real bugs.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lsprotocol import types
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "ace_analysis/examples/buggy_example.py"
+LONG = 300.0
+"""Seconds: importing torch and reading weights take a while on a machine that does something else, too."""
+
+LOCAL: dict = {"command": []}
+"""No command of ours: the server starts the engine that it is installed with."""
+
+
+@pytest.fixture
+def random_bundle(tiny_qwen2: Path) -> Path:
+    """A bundle that finds something in most lines, kept where users' own bundles are."""
+    torch = pytest.importorskip("torch")
+    from ace_analysis.features.bundle import Bundle, Calibration, Readout
+    from ace_analysis.features.sparse_coder import SparseCoder
+    from ace_analysis.model.loading import load_scanner
+    from ace_analysis.model.sites import Site
+    from ace_analysis.settings import cache_dir
+    from ace_analysis.source.sites import SiteKind
+
+    info = load_scanner(str(tiny_qwen2), device="cpu", dtype="float32", n_blocks=2).info
+    d_model, d_sae = info.d_model, 64
+    generator = torch.Generator().manual_seed(7)
+
+    def random(*shape: int) -> "torch.Tensor":
+        return torch.randn(*shape, generator=generator)
+
+    coder = SparseCoder(
+        random(d_model, d_sae),
+        random(d_sae),
+        random(d_sae, d_model),
+        torch.zeros(d_model),
+        torch.full((d_sae,), 0.3),
+        Site(1),
+    )
+    slots = (0, 1, "line_end")
+    bundle = Bundle(
+        folder=cache_dir() / "bundles/tiny",
+        model=info.name,
+        fingerprint=info.fingerprint,
+        layer=1,
+        coder=coder,
+        readout=Readout(
+            weights=random(len(slots), d_sae), kind_bias={kind.value: 0.0 for kind in SiteKind}, slots=slots
+        ),
+        calibration=Calibration(scale=0.5, offset=-1.0, prior=0.05, thresholds={1.0: -1.0, 50.0: -50.0}),
+        max_tokens=256,
+    )
+    bundle.save(bundle.folder)
+    return tiny_qwen2
+
+
+async def test_a_tiny_model_finds_the_same_in_the_editor_as_the_engine_does_itself(start, random_bundle):
+    from ace_analysis.engine import Engine
+    from ace_analysis.settings import load_settings
+    from ace_analysis.source.document import CodeDocument
+
+    text = EXAMPLE.read_text()
+    model = {"model": {"name": str(random_bundle), "device": "cpu", "dtype": "float32"}}
+    reports = Engine.load(load_settings(None, model)).scan(CodeDocument(uri="a", text=text))
+    expected = {span_of(text, finding.span) for report in reports for finding in report.findings}
+    assert expected
+    async with start("bare", worker=LOCAL, **model) as editor:
+        editor.patience = LONG
+        uri = EXAMPLE.as_uri()
+        editor.open(uri, text)
+        found = await editor.shown(uri, 1, len(expected))
+        assert {where(each.range) for each in found} == expected
+        assert (await editor.command("ace.analyzeFile", uri)).analysed == 0
+        editor.edit(uri, (15, 0, 15, 0), "        # a comment\n")
+        summary = await editor.command("ace.analyzeFile", uri)
+        assert summary.analysed == 1 < summary.scopes
+        version = editor.edit(uri, (0, 0, 0, 0), "# ace: ignore-file\n")
+        assert await editor.shown(uri, version, 0) == []
+        assert (await editor.command("ace.showStatus")).info["device"] == "cpu"
+
+
+async def test_a_model_that_is_not_here_says_how_to_get_it_once(start):
+    async with start("bare", worker=LOCAL, model={"name": "smollm2-135m-instruct"}) as editor:
+        editor.patience = LONG
+        editor.open("file:///a.py", "x = 1\n")
+        await editor.until(lambda: editor.client.messages, "for the message")
+        editor.edit("file:///a.py", (0, 0, 0, 0), "\n")
+        assert (await editor.command("ace.showStatus")).state == "failed"
+        assert "ace model pull smollm2-135m-instruct" in editor.client.messages[0].message
+        assert [each.type for each in editor.client.messages].count(types.MessageType.Error) == 1
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_the_real_model_shows_in_the_editor_what_the_command_line_prints(start):
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, "check", "--json", "--quiet", str(EXAMPLE)],
+        capture_output=True,
+        text=True,
+    )
+    (file,) = json.loads(done.stdout)["files"]
+    expected = {(each["line"] - 1, each["column"]) for each in file["findings"]}
+    assert expected, done.stderr
+    async with start("bare", worker=LOCAL) as editor:
+        editor.patience = LONG
+        uri = EXAMPLE.as_uri()
+        editor.open(uri, EXAMPLE.read_text())
+        found = await editor.shown(uri, 1, len(expected))
+        assert {(each.range.start.line, each.range.start.character) for each in found} == expected
+        assert {each.source for each in found} == {"ace"}
+
+
+CHECK = "from ace_analysis.cli import main; main()"
+
+
+def span_of(text: str, span) -> tuple[int, int, int, int]:
+    """0-based line and column of both ends. The example is ASCII, so a column is one in every encoding."""
+    ends = []
+    for offset in (span.start, span.end):
+        before = text[:offset]
+        ends += [before.count("\n"), offset - (before.rfind("\n") + 1)]
+    return tuple(ends)
+
+
+def where(place: types.Range) -> tuple[int, int, int, int]:
+    return place.start.line, place.start.character, place.end.line, place.end.character
