@@ -111,12 +111,7 @@ def discover(
         options: what a latent has to pass.
     """
     options = options or DiscoveryOptions()
-    if len(pairs) < 2:
-        raise InputError(f"a contrast needs at least 2 pairs, got {len(pairs)}")
-    if density is None:
-        density = column_mean(firing(pairs.clean if natural is None else natural.latents))
-    if len(density) != pairs.n_latents:
-        raise InputError(f"density needs one entry for each of {pairs.n_latents} latents, got {len(density)}")
+    density = _checked_density(pairs, natural, density)
     kinds = _kinds_of(pairs, options.min_pairs)
     families, contrasts = _families(pairs, natural, kinds, density <= options.max_density, options)
     more, less = (np.stack([getattr(c, side) for c in contrasts]) for side in ("p_more", "p_less"))
@@ -124,24 +119,43 @@ def discover(
     q = benjamini_hochberg(simes(by_family))
     stability = _stability(families, pairs, options)
     kept = (q <= options.fdr) & ~(stability < options.min_stability)
-    replication: dict[str, Contrast] = {}
-    if held_out is not None and kept.any():
-        again = replace(options, min_firing=min(options.min_firing, _MIN_FIRING_AGAIN))
-        _, seen = _families(held_out.pairs, held_out.natural, kinds, kept, again)
-        replication = {contrast.kind: contrast for contrast in seen}
+    again = _replication(held_out, kinds, kept, options)
     share = options.fdr * float((q <= options.fdr).sum()) / max(int(np.isfinite(q).sum()), 1)
     listed = [
-        _feature(int(latent), _best(contrasts, by_family[:, latent], share), replication, q, density)
+        _feature(int(latent), _best(contrasts, by_family[:, latent], share), again, q, density)
         for latent in np.flatnonzero(kept)
     ]
     return Discovery(
         features=tuple(sorted(listed, key=lambda feature: -feature.paired_t)),
         families={contrast.kind: contrast for contrast in contrasts},
-        held_out=replication,
+        held_out=again,
         q=q,
         density=density,
         stability=stability,
     )
+
+
+def _checked_density(
+    pairs: PairActivations, natural: NaturalSites | None, density: FloatArray | None
+) -> FloatArray:
+    if len(pairs) < 2:
+        raise InputError(f"a contrast needs at least 2 pairs, got {len(pairs)}")
+    if density is None:
+        return column_mean(firing(pairs.clean if natural is None else natural.latents))
+    if len(density) != pairs.n_latents:
+        raise InputError(f"density needs one entry for each of {pairs.n_latents} latents, got {len(density)}")
+    return density
+
+
+def _replication(
+    held_out: HeldOut | None, kinds: Sequence[str], kept: NDArray[np.bool_], options: DiscoveryOptions
+) -> dict[str, Contrast]:
+    """The contrasts of the listed latents on other projects, by kind."""
+    if held_out is None or not kept.any():
+        return {}
+    again = replace(options, min_firing=min(options.min_firing, _MIN_FIRING_AGAIN))
+    _, contrasts = _families(held_out.pairs, held_out.natural, kinds, kept, again)
+    return {contrast.kind: contrast for contrast in contrasts}
 
 
 def _kinds_of(pairs: PairActivations, minimum: int) -> list[str]:

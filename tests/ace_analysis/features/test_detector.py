@@ -275,13 +275,14 @@ def test_a_scanner_finds_the_same_as_the_hooked_model(qwen: Any) -> None:
     scanner = load_scanner(str(qwen.ace.folder), device="cpu", dtype="float32", n_blocks=LAYER + 1)
     right = [f"return value[{a}] + total[{b}]\n" for a in range(5) for b in range(4)]
     wrong = [text.replace("+", "~") for text in right]
-    coder = coder_that_fires_on(qwen, BUG)
+    coder = coder_that_fires_on(qwen, scanner.tokenizer.encode("~").ids[1])
     found = []
     for model in (qwen, scanner):
         detector = SAEDetector(model)
         detector.use_sae(coder)
-        found.append([f.feature_idx for f in detector.identify_error_features(right, wrong)])
-    assert found[0] == found[1] and found[0]
+        found.append({f.feature_idx: f for f in detector.identify_error_features(right, wrong)})
+    assert found[0].keys() == found[1].keys()
+    assert found[0][PLANTED].t_statistic == pytest.approx(found[1][PLANTED].t_statistic, rel=1e-3)
 
 
 def test_a_scanner_refuses_streams_that_it_does_not_read(qwen: Any) -> None:

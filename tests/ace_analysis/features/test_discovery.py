@@ -162,6 +162,15 @@ def test_what_holds_on_other_projects_is_replicated_and_what_does_not_is_listed_
     assert ERROR in replicated and ONE_KIND not in replicated and ONE_KIND in indices(found)
 
 
+def test_a_kind_that_held_out_projects_lack_replicates_nothing_there(world: World) -> None:
+    other = World(1)
+    other.kinds = np.where(other.kinds == "comparison", "name", other.kinds)
+    held_out = HeldOut(other.pairs(), other.natural_sites())
+    found = discover(world.pairs(), world.natural_sites(), held_out=held_out, options=OPTIONS)
+    assert found.held_out["comparison"].pairs == 0
+    assert np.isnan(found.held_out["comparison"].p_more).all() and ERROR in indices(found)
+
+
 def test_without_held_out_projects_nothing_counts_as_replicated(world: World) -> None:
     assert discover(world.pairs(), world.natural_sites(), options=OPTIONS).replicated == ()
 
