@@ -105,8 +105,7 @@ def discover(
         pairs: mutated and original sites of the projects to search.
         natural: sites of clean code of those projects, for token matching. Without them only the paired
             contrast decides, which finds token identity too, and `rate_matched` is that of original sites.
-        density: share of ordinary tokens on which each latent fires; without it, that of natural (or
-            original) sites.
+        density: share of ordinary tokens on which each latent fires; None: that of natural (original) sites.
         held_out: projects to replicate on.
         options: what a latent has to pass.
     """
@@ -114,8 +113,7 @@ def discover(
     density = _checked_density(pairs, natural, density)
     kinds = _kinds_of(pairs, options.min_pairs)
     families, contrasts = _families(pairs, natural, kinds, density <= options.max_density, options)
-    more, less = (np.stack([getattr(c, side) for c in contrasts]) for side in ("p_more", "p_less"))
-    by_family = _by_family(more, less, options)
+    by_family = _by_family(contrasts, options)
     q = benjamini_hochberg(simes(by_family))
     stability = _stability(families, pairs, options)
     kept = (q <= options.fdr) & ~(stability < options.min_stability)
@@ -177,8 +175,9 @@ def _families(
     return families, [contrast_of(pairs, family, means) for family in families]
 
 
-def _by_family(more: FloatArray, less: FloatArray, options: DiscoveryOptions) -> FloatArray:
+def _by_family(contrasts: Sequence[Contrast], options: DiscoveryOptions) -> FloatArray:
     """One- or two-sided p-values, with the families along the first axis."""
+    more, less = (np.stack([getattr(c, side) for c in contrasts]) for side in ("p_more", "p_less"))
     return np.minimum(2 * np.minimum(more, less), 1.0) if options.both_directions else more
 
 
