@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -35,7 +35,7 @@ def save_checkpoint(trainer: Any, path: Path) -> None:
         contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
         save_file(contiguous, partial, {"trainer": json.dumps(numbers)})
         partial.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StorageError(f"{path}: the checkpoint can't be written ({error})") from error
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -183,7 +183,7 @@ def write_shard(path: Path, shard: Shard) -> None:
     try:
         save_file({name: getattr(shard, name) for name in names}, partial, {"trees": json.dumps(shard.trees)})
         partial.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StorageError(
             f"{path}: the shard can't be written ({error}); what is complete is kept"
         ) from error

@@ -1,0 +1,203 @@
+"""From what a user names to functions to train, validate and test on.
+
+A corpus is a folder of Python, a folder of projects, a file of JSON lines, or the word `installed`: the
+standard library and the installed packages under a permissive licence. Whole projects are held out, because
+functions of one project resemble each other, and no project gives more than its share.
+
+    corpus.json                what was asked for; each project's version and licence
+    functions-<split>.jsonl    the functions, in the order in which they are run
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from ace_analysis.errors import FingerprintError, InputError, StorageError
+from ace_analysis.source.corpus import (
+    CodeFunction,
+    Progress,
+    Split,
+    functions_of_file,
+    functions_of_jsonl,
+    python_files,
+    split_of,
+    unique,
+)
+from ace_analysis.source.installed import installed_projects
+
+INSTALLED = "installed"
+ABOUT_CORPUS = "corpus.json"
+SPLITS: tuple[Split, ...] = get_args(Split)
+FUNCTIONS_PER_FILE = 4
+HELD_OUT_SHARE, LEAST_HELD_OUT = 10, 20
+"""Validation and test have at most one function for so many of training, but this many may always be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusRequest:
+    """`names` as above; with `projects`, each sub-folder of a folder is a project, else the folder is one.
+
+    Of each project at most `per_project` functions are taken, and `functions` for training in all.
+    """
+
+    names: tuple[str, ...]
+    projects: bool = False
+    per_project: int = 60
+    functions: int = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """`about` maps projects to their version and licence, where they are known."""
+
+    functions: Mapping[Split, tuple[CodeFunction, ...]]
+    about: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def corpus_in(folder: Path, request: CorpusRequest, progress: Progress | None = None) -> Corpus:
+    """The corpus that a folder was begun with; a new folder is begun with the one that is asked for.
+
+    Raises:
+        FingerprintError: the folder holds another corpus.
+        InputError: a name is no corpus, or there are too few projects.
+        StorageError: the folder can't be written.
+    """
+    path = folder / ABOUT_CORPUS
+    asked = json.loads(json.dumps(asdict(request)))
+    if not path.is_file():
+        corpus = gather(request, progress)
+        _write(folder, corpus, asked)
+        return corpus
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept["request"] != asked:
+        other = sorted(name for name in asked if kept["request"].get(name) != asked[name])
+        raise FingerprintError(
+            f"{folder}: this harvest was begun with another {', '.join(other)}; name a new folder"
+        )
+    functions = {split: tuple(_read_functions(folder / f"functions-{split}.jsonl")) for split in SPLITS}
+    return Corpus(functions=functions, about=about_projects(path))
+
+
+def about_projects(path: Path) -> dict[str, tuple[str, str]]:
+    """Versions and licences by project: of a corpus.json, or of a plain {project: [version, licence]}."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: (str(each[0]), str(each[1])) for name, each in content.get("projects", content).items()}
+    except (OSError, ValueError, AttributeError, IndexError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path}: expected JSON of the form {{project: [version, licence]}} ({error!r})"
+        ) from error
+
+
+def gather(request: CorpusRequest, progress: Progress | None = None) -> Corpus:
+    """Read the corpora; projects are split once and for all, duplicates dropped across them."""
+    about: dict[str, tuple[str, str]] = {}
+    found: dict[str, list[CodeFunction]] = {}
+    for project in _projects(request, about, progress):
+        for function in project:
+            found.setdefault(function.project, []).append(function)
+    sides = sides_of({project: len(functions) for project, functions in found.items()})
+    # Held-out projects first: of two equal functions the later one is dropped.
+    order = sorted(found, key=lambda project: (SPLITS[::-1].index(sides[project]), project))
+    chosen: dict[Split, list[CodeFunction]] = {split: [] for split in SPLITS}
+    for function in unique(function for project in order for function in found[project]):
+        chosen[sides[function.project]].append(function)
+    held_out = max(LEAST_HELD_OUT, request.functions // HELD_OUT_SHARE)
+    functions = {
+        split: _some(chosen[split], request.functions if split == "train" else held_out, request.seed)
+        for split in SPLITS
+    }
+    return Corpus(functions=functions, about=about)
+
+
+def sides_of(sizes: Mapping[str, int]) -> dict[str, Split]:
+    """Each project's side; one that chance left empty gets the smallest project of the fullest."""
+    if len(sizes) < len(SPLITS):
+        raise InputError(
+            f"training, validation and test need projects of their own, got {len(sizes)} with functions;"
+            f" name more folders, a folder of projects with --projects, or `{INSTALLED}`"
+        )
+    sides = {project: split_of(project) for project in sizes}
+    for split in SPLITS:
+        if split not in sides.values():
+            fullest, _ = Counter(sides.values()).most_common(1)[0]
+            smallest = min((p for p in sizes if sides[p] == fullest), key=lambda p: (sizes[p], p))
+            sides[smallest] = split
+    return sides
+
+
+def _projects(
+    request: CorpusRequest, about: dict[str, tuple[str, str]], progress: Progress | None
+) -> Iterator[list[CodeFunction]]:
+    sources: list[tuple[str, Path, Sequence[Path]]] = []
+    for name in request.names:
+        path = Path(name).expanduser()
+        if name == INSTALLED and not path.exists():
+            for project in installed_projects():
+                about[project.name] = (project.version, project.licence)
+                sources.append((project.name, project.root, project.files))
+        elif path.is_file() and path.suffix == ".jsonl":
+            yield from _lines(path, request)
+        elif path.is_dir():
+            roots = sorted(p for p in path.iterdir() if p.is_dir()) if request.projects else [path]
+            sources += [(root.resolve().name, root, python_files(root)) for root in roots]
+        else:
+            raise InputError(f"expected a folder, a .jsonl file or `{INSTALLED}`, got {name}")
+    for number, (project, root, files) in enumerate(sources):
+        if progress is not None:
+            progress(f"reading projects: {project}", number / len(sources))
+        yield _of_files(project, root, files, request)
+
+
+def _of_files(project: str, root: Path, files: Sequence[Path], request: CorpusRequest) -> list[CodeFunction]:
+    """Functions of many files alike; large packages are not read to their end, which would take minutes."""
+    rng = random.Random(f"{request.seed}:{project}")
+    found: list[CodeFunction] = []
+    for path in rng.sample(list(files), len(files)):
+        new = functions_of_file(path, project=project, root=root)
+        found += rng.sample(new, min(len(new), FUNCTIONS_PER_FILE))
+        if len(found) >= request.per_project:
+            break
+    return found[: request.per_project]
+
+
+def _lines(path: Path, request: CorpusRequest) -> Iterator[list[CodeFunction]]:
+    by_project: dict[str, list[CodeFunction]] = {}
+    for function in functions_of_jsonl(path):
+        by_project.setdefault(function.project, []).append(function)
+    for functions in by_project.values():
+        yield list(_some(functions, request.per_project, request.seed))
+
+
+def _some(functions: Sequence[CodeFunction], count: int, seed: int) -> tuple[CodeFunction, ...]:
+    return tuple(random.Random(seed).sample(list(functions), min(count, len(functions))))
+
+
+def _write(folder: Path, corpus: Corpus, request: Mapping[str, Any]) -> None:
+    """The functions first: corpus.json says that all is there."""
+    about = {"request": request, "projects": {name: list(each) for name, each in corpus.about.items()}}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, functions in corpus.functions.items():
+            lines = (json.dumps(asdict(each)) + "\n" for each in functions)
+            _replace(folder / f"functions-{split}.jsonl", lines)
+        _replace(folder / ABOUT_CORPUS, [json.dumps(about, indent=1)])
+    except OSError as error:
+        raise StorageError(f"{folder}: the corpus can't be written ({error})") from error
+
+
+def _replace(path: Path, parts: Iterable[str]) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
+    partial.replace(path)
+
+
+def _read_functions(path: Path) -> Iterator[CodeFunction]:
+    with path.open(encoding="utf-8") as file:
+        yield from (CodeFunction(**json.loads(line)) for line in file)

@@ -1,0 +1,136 @@
+"""What is on disk is what the model gave, and a harvest that was stopped ends as if it had not been."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from ace_analysis.errors import Cancelled, FingerprintError, InputError, StorageError
+from ace_analysis.features.harvest import (
+    HarvestOptions,
+    Shard,
+    harvest,
+    read_shard,
+    read_shards,
+    write_shard,
+)
+from ace_analysis.model.loading import load_scanner
+from ace_analysis.model.scan import ResidualScanner
+from ace_analysis.source.corpus import CodeFunction
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_clean_functions_activations_are_those_of_the_function_alone(
+    tiny_harvest: Path, tiny_scanner: ResidualScanner, some_functions: list[CodeFunction]
+) -> None:
+    shard = next(read_shards(tiny_harvest))
+    tokens = tiny_scanner.tokenizer.encode(some_functions[0].header + some_functions[0].text).ids
+    alone = tiny_scanner.resid_post(torch.tensor([tokens]), 1)[0]
+    assert shard.ids[: len(tokens)].tolist() == tokens and shard.clean[: len(tokens)].all()
+    torch.testing.assert_close(shard.resid[: len(tokens)].float(), alone, rtol=1e-2, atol=1e-2)
+
+
+def test_rows_point_into_their_own_function_and_first_tokens_are_left_out(tiny_harvest: Path) -> None:
+    for shard in read_shards(tiny_harvest):
+        starts = (shard.clean & (shard.ids == shard.ids[0])).nonzero().flatten()
+        assert len(starts) == len(shard.trees)
+        assert not shard.keep[starts].any() and shard.keep.any()
+        tree_of_token = torch.bucketize(shard.row_slots.long(), starts, right=True) - 1
+        assert (tree_of_token == shard.row_tree[:, None]).all()
+        known = shard.row_origin >= 0
+        origin = shard.row_origin[known].long()
+        assert (shard.row_variant[origin] == 0).all()
+        assert (shard.row_tree[origin] == shard.row_tree[known]).all()
+
+
+def test_a_harvest_that_was_stopped_goes_on_to_the_same_files(
+    tiny_harvest: Path,
+    tiny_scanner: ResidualScanner,
+    some_functions: list[CodeFunction],
+    harvest_options: HarvestOptions,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(Cancelled, match="1 of 3 shards are complete"):
+        harvest(
+            some_functions,
+            tiny_scanner,
+            tmp_path,
+            harvest_options,
+            cancelled=lambda: any(tmp_path.glob("shard-*")),
+        )
+    assert [path.name for path in tmp_path.glob("shard-*")] == ["shard-00000.safetensors"]
+    told: list[str] = []
+    harvest(
+        some_functions, tiny_scanner, tmp_path, harvest_options, progress=lambda text, _: told.append(text)
+    )
+    assert contents(tmp_path) == contents(tiny_harvest)
+    assert told[-1] == "harvesting shard 3 of 3"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [({"layer": 0}, "layer"), ({"functions": 3}, "functions")],
+    ids=["layer", "functions"],
+)
+def test_another_option_is_refused_by_name(
+    tiny_harvest: Path,
+    tiny_scanner: ResidualScanner,
+    harvest_options: HarvestOptions,
+    changed: dict[str, int],
+    named: str,
+) -> None:
+    with pytest.raises(FingerprintError, match=f"another {named};"):
+        harvest([], tiny_scanner, tiny_harvest, replace(harvest_options, **changed))
+
+
+def test_another_model_is_refused(
+    tiny_harvest: Path, tiny_llama: Path, harvest_options: HarvestOptions
+) -> None:
+    other = load_scanner(str(tiny_llama), device="cpu", dtype="float32", n_blocks=2)
+    with pytest.raises(FingerprintError, match="another fingerprint, model"):
+        harvest([], other, tiny_harvest, harvest_options)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left")])
+def test_a_full_disk_is_told_and_leaves_no_shard(
+    monkeypatch: pytest.MonkeyPatch, tiny_harvest: Path, tmp_path: Path, error: Exception
+) -> None:
+    shard = next(read_shards(tiny_harvest))
+
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ace_analysis.features.harvest.save_file", full)
+    with pytest.raises(StorageError, match=r"No space left.*what is complete is kept"):
+        write_shard(tmp_path / "shard-00000.safetensors", shard)
+    assert not list(tmp_path.glob("shard-*"))
+
+
+def test_a_folder_that_can_t_be_made_is_told(
+    tiny_scanner: ResidualScanner, harvest_options: HarvestOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="can't be written"):
+        harvest([], tiny_scanner, tmp_path / "file", harvest_options)
+
+
+def test_a_folder_without_shards_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ace train harvest"):
+        next(read_shards(tmp_path))
+
+
+def test_a_shard_reads_back_as_it_was_written(
+    shard_of: Callable[[torch.Tensor, torch.Tensor], Shard], tmp_path: Path
+) -> None:
+    shard = shard_of(torch.randn(5, 3), torch.tensor([False, True, True, True, False]))
+    write_shard(tmp_path / "shard-00000.safetensors", shard)
+    again = read_shard(tmp_path / "shard-00000.safetensors")
+    assert again.trees == shard.trees
+    assert torch.equal(again.resid, shard.resid) and torch.equal(again.keep, shard.keep)
