@@ -57,11 +57,11 @@ def from_bytes(data: bytes) -> ScopeScores | None:
         return None
 
 
-def _row(firing: LatentFiring) -> list[float]:
+def _row(firing: LatentFiring) -> list[int | float]:
     span = firing.span
     return [firing.latent, span.start, span.end, firing.activation, firing.threshold, firing.weight]
 
 
-def _firing(row: list[float]) -> LatentFiring:
+def _firing(row: list[int | float]) -> LatentFiring:
     latent, start, end, activation, threshold, weight = row
     return LatentFiring(int(latent), TextSpan(int(start), int(end)), activation, threshold, weight)

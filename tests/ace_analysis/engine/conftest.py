@@ -1,12 +1,10 @@
-"""A tiny random model, a tiny random bundle that finds something in most lines, and an engine of both."""
+"""A tiny random bundle that finds something in most lines, and an engine of it and a tiny random model."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from ace_analysis.engine import Engine
 from ace_analysis.engine.cache import ResultCache
@@ -22,41 +20,8 @@ D_MODEL, D_SAE, LAYER = 32, 64, 1
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A three-block Qwen2 with random weights and a byte-level tokenizer that knows a few words."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(
-        ["def return if else for in range len self value total index None"] * 9, trainer
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = Qwen2Config(
-        vocab_size=400,
-        hidden_size=D_MODEL,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def scanner(tiny_folder: Path) -> ResidualScanner:
-    return load_scanner(str(tiny_folder), device="cpu", dtype="float32", n_blocks=LAYER + 1)
+def scanner(tiny_qwen2: Path) -> ResidualScanner:
+    return load_scanner(str(tiny_qwen2), device="cpu", dtype="float32", n_blocks=LAYER + 1)
 
 
 @pytest.fixture(scope="session")
@@ -70,14 +35,14 @@ def bundle_for(scanner: ResidualScanner) -> Callable[..., Bundle]:
             return torch.randn(*shape, generator=generator)
 
         coder = SparseCoder(
-            random(D_MODEL, D_SAE) * 3,
+            random(D_MODEL, D_SAE),
             random(D_SAE) * 0.1,
             random(D_SAE, D_MODEL),
             random(D_MODEL) * 0.01,
             torch.full((D_SAE,), 0.3),
             Site(LAYER),
         )
-        weights = random(4, D_SAE) * (torch.rand(D_SAE, generator=generator) < 0.5)
+        weights = random(4, D_SAE) * (torch.rand(D_SAE, generator=generator) < 0.5) * 0.1
         values: dict[str, object] = {
             "folder": Path("tiny"),
             "model": scanner.info.name,
@@ -90,7 +55,7 @@ def bundle_for(scanner: ResidualScanner) -> Callable[..., Bundle]:
                 slots=(0, 1, 2, "line_end"),
             ),
             "calibration": Calibration(
-                scale=0.5, offset=-1.0, prior=0.05, thresholds={0.5: 4.0, 1.0: 2.0, 5.0: -1.0, 50.0: -50.0}
+                scale=0.5, offset=-1.0, prior=0.05, thresholds={0.5: 4.0, 1.0: 2.0, 5.0: -1.0, 50.0: -1e6}
             ),
             "max_tokens": 256,
         }

@@ -14,7 +14,7 @@ from ace_analysis.engine import Engine, ScanOptions, scanning
 from ace_analysis.engine.cache import ResultCache
 from ace_analysis.errors import BundleError, Cancelled, FingerprintError, ModelNotFound, SettingsError
 from ace_analysis.features.bundle import Bundle
-from ace_analysis.model.loading import load_hooked_model
+from ace_analysis.model.loading import load_hooked_model, load_scanner
 from ace_analysis.model.scan import ResidualScanner
 from ace_analysis.report.finding import ScopeReport
 from ace_analysis.settings import CheckSettings, EngineSettings, ModelSettings
@@ -96,9 +96,12 @@ def slow_truth(engine: Engine, folder: Path, text: str) -> dict[TextSpan, float]
 
 
 def test_scores_are_those_of_the_hooked_model_and_the_coder_computed_by_hand(
-    engine: Engine, tiny_folder: Path
+    tiny_model: Path, bundle_for: Callable[..., Bundle]
 ) -> None:
-    truth = slow_truth(engine, tiny_folder, FILE)
+    """For each family of models."""
+    scanner = load_scanner(str(tiny_model), device="cpu", dtype="float32", n_blocks=2)
+    engine = Engine(scanner, bundle_for(fingerprint=scanner.info.fingerprint))
+    truth = slow_truth(engine, tiny_model, FILE)
     scores = dict(scores_of(engine.scan(document(FILE), options=LOOSE)))
     assert scores.keys() == truth.keys() and len(scores) > 20
     assert max(abs(scores[span] - truth[span]) for span in truth) < 1e-4
@@ -360,7 +363,10 @@ def test_a_lone_surrogate_is_text_like_any_other(engine: Engine, tmp_path: Path)
     assert scores_of(engine.scan(document("x = '\ud800' + name\n"), options=LOOSE))
 
 
-def test_a_scope_longer_than_the_model_is_read_in_windows_that_score_every_site_once(engine: Engine) -> None:
+def test_a_scope_longer_than_the_model_is_read_in_windows_that_score_every_site_once(
+    engine_with: Callable[..., Engine],
+) -> None:
+    engine = engine_with(max_tokens=64)
     body = "".join(f"    value_{i} = total + {i % 7} * index\n" for i in range(60))
     text = f"def long(total, index):\n{body}    return total\n"
     assert len(engine.scanner.tokenizer.encode(text)) > 3 * engine.bundle.max_tokens
@@ -393,7 +399,7 @@ def test_what_runs_is_told_as_json(engine: Engine) -> None:
 
 
 def test_loading_finds_the_models_own_bundle_and_keeps_results(
-    tiny_folder: Path,
+    tiny_qwen2: Path,
     bundle_for: Callable[..., Bundle],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -401,7 +407,7 @@ def test_loading_finds_the_models_own_bundle_and_keeps_results(
     monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path))
     bundle_for().save(tmp_path / "bundles" / "mine", dtype="fp32")
     told: list[str] = []
-    wanted = EngineSettings(model=ModelSettings(name=str(tiny_folder), device="cpu", dtype="float32"))
+    wanted = EngineSettings(model=ModelSettings(name=str(tiny_qwen2), device="cpu", dtype="float32"))
     engine = Engine.load(wanted, progress=lambda message, fraction: told.append(message))
     assert engine.scanner.n_blocks == 2 and told[-1] == "ready"
     engine.scan(document(FILE))
@@ -410,11 +416,11 @@ def test_loading_finds_the_models_own_bundle_and_keeps_results(
 
 
 def test_a_model_without_a_bundle_is_told_the_command_that_makes_one(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_qwen2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path))
     with pytest.raises(BundleError, match=r"ace train bundle --model .* CORPUS") as caught:
-        Engine.load(EngineSettings(model=ModelSettings(name=str(tiny_folder), device="cpu")))
+        Engine.load(EngineSettings(model=ModelSettings(name=str(tiny_qwen2), device="cpu")))
     assert "\n" not in str(caught.value)
 
 

@@ -251,6 +251,7 @@ def test_a_calibration_that_cannot_be_is_refused(changes: dict[str, object], mes
         calibration_of(**changes)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("weights", "slots", "message"),
     [

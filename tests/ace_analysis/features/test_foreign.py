@@ -241,6 +241,7 @@ def test_weights_of_other_names_are_listed(tmp_path: Path) -> None:
         load_sparse_coder(tmp_path / "params.npz", site=Site(0))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_weights_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     write_npz(tmp_path / "params.npz", {**gemma_scope_weights(), "b_dec": np.zeros(3)})
     with pytest.raises(BundleError, match="these weights don't fit together"):

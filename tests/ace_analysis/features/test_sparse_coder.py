@@ -105,12 +105,14 @@ def test_activations_in_bf16_are_read_without_loss() -> None:
     assert torch.equal(coder.encode(x), coder.encode(x.float()))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", ["b_enc", "W_dec", "b_dec", "threshold"])
 def test_weights_that_do_not_fit_are_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=rf"{name}: expected .* beside W_enc of .8, 24., got .5."):
         coder_of(**{name: torch.zeros(5)})
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -78,6 +78,7 @@ def test_nothing_but_the_coder_is_left_behind(coder: SparseCoder, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == [CODER_FILE]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_an_unknown_dtype_is_refused(coder: SparseCoder, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dtype: expected fp32, bf16 or int8, got 'int4'"):
         save_sparse_coder(tmp_path, coder, "int4")  # pyright: ignore[reportArgumentType]
