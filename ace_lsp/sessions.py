@@ -45,6 +45,8 @@ class Sessions:
         unit = unit_of(workspace, uri)
         if unit is None:
             return
+        if (before := self._sessions.get(unquote(unit.uri))) is not None:
+            before.stop()  # a client that opens twice
         session = self._sessions[unquote(unit.uri)] = Session(self._desk, unit)
         self._newest = unquote(unit.uri)
         self._when_configured(session, Priority.OTHER)

@@ -28,7 +28,9 @@ EMPTY_SERVER = (
 """What any server that is built on pygls pays, and nothing else."""
 
 URI = "untitled:speed.py"
-LONGEST_WAIT = 600.0
+LONGEST_WAIT = 1800.0
+"""Seconds until the next sign of life: a model may read a thousand lines on a machine that is busy."""
+
 SETTLING = 0.1
 """Seconds after the engine rests in which what it found may still arrive."""
 

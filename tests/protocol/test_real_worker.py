@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from lsprotocol import types
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "ace_analysis/examples/buggy_example.py"
 LONG = 300.0
@@ -101,7 +103,6 @@ async def test_a_model_that_is_not_here_says_how_to_get_it_once(start):
 
 
 @pytest.mark.model
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_the_real_model_shows_in_the_editor_what_the_command_line_prints(start):
     done = subprocess.run(
