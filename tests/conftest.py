@@ -1,8 +1,9 @@
 """Tiny random models for every test, and a cache of their own; nothing here needs the network.
 
-The three families differ in what a reader of activations can get wrong: Qwen2 has biases and no BOS, Llama
-has a BOS, Gemma-2 scales its embedding, caps its attention scores and sees only a window in every second block.
-Their weights are larger than a new model's, so that attention is far from uniform and a wrong mask shows.
+The three families differ in what a reader of activations can get wrong: Qwen2 has biases and no BOS,
+Llama has a BOS, Gemma-2 scales its embedding, caps its attention scores and sees only a window in every
+second block. Their weights are larger than a new model's, so that attention is far from uniform and a wrong
+mask shows.
 """
 
 import json

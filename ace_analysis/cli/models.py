@@ -146,11 +146,15 @@ def _ask(question: str, yes: bool) -> None:
     """Go on only with the user's yes; where nobody can be asked, only with --yes."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _can_be_asked():
         raise InputError(f"expected --yes where nobody can be asked: {question}")
     if not typer.confirm(question, err=True):
         tell("ace: nothing was deleted")
         raise typer.Exit(NOT_DONE)
+
+
+def _can_be_asked() -> bool:
+    return sys.stdin.isatty()
 
 
 def _write(value: Any) -> None:

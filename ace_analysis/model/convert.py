@@ -36,6 +36,7 @@ PRE_TOKENIZERS: dict[str, dict[str, Any]] = {"smollm": _DIGITS_THEN_BYTES}
 """`tokenizer.ggml.pre` to the pre-tokenizer that it means, where transformers does not know it."""
 
 _PRE_TOKENIZER_KEY = b"tokenizer.ggml.pre"
+_HEADER = struct.Struct("<IQ")
 _GGUF_STRING = 8
 _LONGEST_NAME = 256
 
@@ -91,7 +92,6 @@ def _convert_tokenizer(gguf: Path, folder: Path) -> None:
     special = {
         key: str(value) for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)
     }
-    # The generic class: a model's own class would put its NFC normalizer back when it is loaded.
     config = {**special, "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     if tokenizer.chat_template:
         config["chat_template"] = tokenizer.chat_template
@@ -107,13 +107,14 @@ def pre_tokenizer_of(gguf: Path) -> str:
     """
     with gguf.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(_PRE_TOKENIZER_KEY)
-        if at < 0:
-            return ""
         at += len(_PRE_TOKENIZER_KEY)
-        kind, length = struct.unpack_from("<IQ", content, at)
+        if at < len(_PRE_TOKENIZER_KEY) or at + _HEADER.size > len(content):
+            return ""
+        kind, length = _HEADER.unpack_from(content, at)
         if kind != _GGUF_STRING or length > _LONGEST_NAME:
             return ""
-        return content[at + 12 : at + 12 + length].decode("utf-8", "replace")
+        at += _HEADER.size
+        return content[at : at + length].decode("utf-8", "replace")
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

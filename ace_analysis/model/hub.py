@@ -88,7 +88,7 @@ def _bar_class(name: str, progress: Progress) -> Any:
             self.bytes = kwargs.get("unit") == "B"
             self.done = kwargs.get("initial", 0)
 
-        def update(self, n: float | None = 1) -> None:
+        def update(self, n: Any = 1) -> None:
             self.done += n or 0
             if self.bytes and self.total:
                 share = f"{megabytes(int(self.done))} of {megabytes(int(self.total))}"

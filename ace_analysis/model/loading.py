@@ -109,10 +109,14 @@ def _decoder(stored: StoredModel, config: Any, dtype: torch.dtype) -> Any:
 
 
 def transformers_tokenizer(stored: StoredModel) -> Any:
-    """The tokenizer as transformers wants it, without a normalizer that rewrites source code."""
-    from transformers import AutoTokenizer
+    """The tokenizer as transformers wants it, without a normalizer that rewrites source code.
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(stored.folder, local_files_only=True)
+    Not AutoTokenizer: it takes the class of the architecture, which replaces parts of `tokenizer.json` with
+    its own (for SmolLM2, which is a Llama in all but its tokens, all of them).
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(stored.folder, local_files_only=True)
     normalizer = tokenizer.backend_tokenizer.normalizer
     if type(normalizer).__name__ in {"NFC", "NFD", "NFKC", "NFKD"}:
         tokenizer.backend_tokenizer.normalizer = None

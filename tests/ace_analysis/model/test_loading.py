@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from ace_analysis.errors import InputError, ModelError
 from ace_analysis.model import aliases
 from ace_analysis.model.loading import load_hooked_model, load_scanner
+from ace_analysis.model.scan import ResidualScanner
 from ace_analysis.model.sites import STREAMS, Site
 
 Close = Callable[[Tensor, Tensor], None]
@@ -74,6 +75,16 @@ def test_an_alias_loads_what_the_table_points_at(tiny_gemma2: Path, monkeypatch:
     _, cache = hooked.run_with_cache(torch.arange(12)[None])
     assert cache["blocks.2.hook_resid_post"].shape == (1, 12, 32)
     assert hooked.ace.name == "gemma-2-2b"
+
+
+def test_the_hooked_models_tokenizer_gives_the_scanners_tokens(
+    hooked: Any, scanner: ResidualScanner, some_python: str
+) -> None:
+    text = some_python + "x = '🙂' + 1234"
+    assert (
+        hooked.tokenizer(text, add_special_tokens=False)["input_ids"]
+        == scanner.tokenizer.encode(text).ids[1:]
+    )
 
 
 def test_decomposed_accents_survive_the_hooked_models_tokenizer(tiny_qwen2: Path) -> None:
