@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ace_analysis.cli import app
-from ace_analysis.engine import Engine
+from ace_analysis.engine import Engine, ScanOptions
 from ace_analysis.settings import EngineSettings, ModelSettings, cache_dir
 from ace_analysis.source.document import CodeDocument
 
@@ -65,8 +65,9 @@ def test_a_folder_of_projects_becomes_a_bundle_that_a_scan_works_with(
     assert "explained variance" in card and "Cross-entropy recovered" in card and "project0" in card
     settings = EngineSettings(model=ModelSettings(name=str(tiny_qwen2), device="cpu", dtype="float32"))
     engine = Engine.load(settings)
-    (report,) = engine.scan(CodeDocument(uri="a.py", text=FUNCTION.format(name="f", number=1)))
-    assert report.error is None
+    document = CodeDocument(uri="a.py", text=FUNCTION.format(name="f", number=1))
+    (report,) = engine.scan(document, options=ScanOptions(sites=True))
+    assert report.sites and all(0 < site.score < 1 for site in report.sites)
 
     again = ace("bundle", projects, "--projects", "--model", tiny_qwen2, *SMALL, "--json", "--quiet")
     assert again.exit_code == 0, again.output

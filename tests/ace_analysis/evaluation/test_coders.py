@@ -25,14 +25,13 @@ def make(folder: Path, layer: int = 1, fingerprint: str = "abc") -> None:
     about = {"fingerprint": fingerprint, "model": "m", **asdict(HarvestOptions(layer=layer))}
     (folder / ABOUT).write_text(json.dumps(about))
     none, every = torch.zeros(0, dtype=torch.int32), torch.ones(200, dtype=torch.bool)
-    rows = dict.fromkeys(("kind", "label", "variant", "tree", "origin", "type"), none)
     shard = Shard(
         resid=torch.randn(200, D_MODEL, generator=torch.Generator().manual_seed(0)).bfloat16(),
         ids=torch.arange(200, dtype=torch.int32),
         keep=every,
-        clean=every,
+        clean=every.clone(),
         row_slots=torch.zeros(0, 4, dtype=torch.int32),
-        **{f"row_{name}": values for name, values in rows.items()},
+        **{f"row_{name}": none.clone() for name in ("kind", "label", "variant", "tree", "origin", "type")},
         trees=(),
     )
     write_shard(folder / "shard-00000.safetensors", shard)
@@ -46,9 +45,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def coder(layer: int = 1, d_model: int = D_MODEL, d_sae: int = 4) -> SparseCoder:
-    zeros = torch.zeros(d_sae)
+    bias, threshold = torch.zeros(2, d_sae).unbind()
     matrix = torch.ones(d_model, d_sae)
-    return SparseCoder(matrix, zeros, matrix.T.contiguous(), torch.zeros(d_model), zeros, Site(layer))
+    return SparseCoder(
+        matrix, bias.clone(), matrix.T.clone(), torch.zeros(d_model), threshold.clone(), Site(layer)
+    )
 
 
 def test_training_harvests_may_lie_in_several_folders(folder: Path) -> None:
