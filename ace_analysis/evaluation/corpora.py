@@ -79,7 +79,9 @@ def corpus_in(folder: Path, request: CorpusRequest, progress: Progress | None = 
         raise FingerprintError(
             f"{folder}: this harvest was begun with another {', '.join(other)}; name a new folder"
         )
-    functions = {split: tuple(_read_functions(folder / f"functions-{split}.jsonl")) for split in SPLITS}
+    functions: dict[Split, tuple[CodeFunction, ...]] = {
+        split: tuple(_read_functions(folder / f"functions-{split}.jsonl")) for split in SPLITS
+    }
     return Corpus(functions=functions, about=about_projects(path))
 
 
@@ -108,7 +110,7 @@ def gather(request: CorpusRequest, progress: Progress | None = None) -> Corpus:
     for function in unique(function for project in order for function in found[project]):
         chosen[sides[function.project]].append(function)
     held_out = max(LEAST_HELD_OUT, request.functions // HELD_OUT_SHARE)
-    functions = {
+    functions: dict[Split, tuple[CodeFunction, ...]] = {
         split: _some(chosen[split], request.functions if split == "train" else held_out, request.seed)
         for split in SPLITS
     }
@@ -122,7 +124,7 @@ def sides_of(sizes: Mapping[str, int]) -> dict[str, Split]:
             f"training, validation and test need projects of their own, got {len(sizes)} with functions;"
             f" name more folders, a folder of projects with --projects, or `{INSTALLED}`"
         )
-    sides = {project: split_of(project) for project in sizes}
+    sides: dict[str, Split] = {project: split_of(project) for project in sizes}
     for split in SPLITS:
         if split not in sides.values():
             fullest, _ = Counter(sides.values()).most_common(1)[0]

@@ -92,8 +92,8 @@ class _Sums:
 
     @classmethod
     def empty(cls, coder: SparseCoder) -> "_Sums":
-        zeros = {"dtype": torch.float64}
-        return cls(torch.zeros(coder.d_model, **zeros), 0.0, 0.0, torch.zeros(coder.d_sae, **zeros), 0)
+        total, fired = (torch.zeros(n, dtype=torch.float64) for n in (coder.d_model, coder.d_sae))
+        return cls(total, 0.0, 0.0, fired, 0)
 
     def add(self, x: Float[Tensor, "token d_model"], coder: SparseCoder) -> None:
         latents = coder.encode(x.to(coder.device))

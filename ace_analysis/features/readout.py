@@ -17,6 +17,7 @@ from scipy.special import expit
 from ace_analysis.errors import Cancelled
 from ace_analysis.features.bundle import Readout
 from ace_analysis.features.harvest import KINDS, Progress
+from ace_analysis.features.matrices import shape_of
 from ace_analysis.features.positions import DEFAULT_SLOTS
 from ace_analysis.features.table import BUG, SiteTable
 from ace_analysis.model.scan import never
@@ -62,12 +63,13 @@ def fit_readout(
     wrong = (table.label[rows] == BUG).astype(np.float64)
     problem = _Problem(matrix, wrong, np.where(wrong > 0, options.bug_weight, 1.0), len(used), options)
     solution = problem.solve(progress, cancelled)
-    weights = np.zeros(design.shape[1])
+    width = shape_of(design)[1]
+    weights = np.zeros(width)
     weights[used] = np.where(np.abs(solution[: len(used)]) < _SMALLEST_WEIGHT, 0.0, solution[: len(used)])
     weights[used] /= scale[used]
     present = np.bincount(table.kind[rows], minlength=len(KINDS)) > 0
     bias = {KINDS[i].value: float(solution[len(used) + i]) for i in range(len(KINDS)) if present[i]}
-    shape = (len(slots), design.shape[1] // len(slots))
+    shape = (len(slots), width // len(slots))
     return Readout(weights=torch.from_numpy(weights).float().reshape(shape), kind_bias=bias, slots=slots)
 
 
@@ -100,7 +102,7 @@ class _Problem:
         penalised: int,
         options: ReadoutOptions,
     ) -> None:
-        self._matrix = matrix.astype(np.float32)
+        self._matrix = sparse.csr_array(matrix.astype(np.float32))
         self._transposed = sparse.csr_array(self._matrix.T.tocsr())
         self._wrong = wrong
         self._weight = weight / weight.sum()
@@ -108,7 +110,7 @@ class _Problem:
         self._options = options
 
     def solve(self, progress: Progress | None, cancelled: Callable[[], bool]) -> FloatArray:
-        size = self._matrix.shape[1]
+        size = shape_of(self._matrix)[1]
         count = 0
 
         def tell(_: FloatArray) -> None:
