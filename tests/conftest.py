@@ -101,6 +101,12 @@ def tiny_gemma2(tiny_models: dict[str, Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fourth family, for the few tests of what is its own: a rotary embedding for each kind of block."""
+    return make_tiny_model("gemma3", tmp_path_factory.mktemp("tiny-gemma3") / "model")
+
+
+@pytest.fixture(scope="session")
 def some_python() -> str:
     """The text that the tiny tokenizers were trained on."""
     return SOME_PYTHON
@@ -113,14 +119,14 @@ def make_tiny_model(family: str, folder: Path) -> Path:
 
     folder.mkdir(parents=True)
     size = write_tiny_tokenizer(family, folder)
-    torch.manual_seed(FAMILIES.index(family))
+    torch.manual_seed(len(family))
     model = AutoModelForCausalLM.from_config(tiny_config(family, size), dtype=torch.float32)
     model.save_pretrained(folder)
     return folder
 
 
 def tiny_config(family: str, vocabulary: int) -> Any:
-    from transformers import Gemma2Config, LlamaConfig, Qwen2Config
+    from transformers import Gemma2Config, Gemma3TextConfig, LlamaConfig, Qwen2Config
 
     shared = {
         "vocab_size": vocabulary,
@@ -136,6 +142,14 @@ def tiny_config(family: str, vocabulary: int) -> Any:
         "pad_token_id": 0,
         "tie_word_embeddings": True,
     }
+    if family == "gemma3":
+        return Gemma3TextConfig(
+            **shared,
+            head_dim=8,
+            query_pre_attn_scalar=8,
+            sliding_window=TINY_WINDOW,
+            layer_types=["sliding_attention", "full_attention"] * (TINY_LAYERS // 2),
+        )
     if family == "gemma2":
         return Gemma2Config(
             **shared,
@@ -149,9 +163,11 @@ def tiny_config(family: str, vocabulary: int) -> Any:
 
 def write_tiny_tokenizer(family: str, folder: Path) -> int:
     """A BPE of some hundred tokens: byte-level, or as Gemma's: spaces as marks, bytes as a fallback."""
-    tokenizer = _gemma_like() if family == "gemma2" else _byte_level(family)
+    tokenizer = _gemma_like() if family.startswith("gemma") else _byte_level(family)
     tokenizer.save(str(folder / "tokenizer.json"))
-    start = {"qwen2": "<|endoftext|>", "llama": "<|begin_of_text|>", "gemma2": "<bos>"}[family]
+    start = {"qwen2": "<|endoftext|>", "llama": "<|begin_of_text|>", "gemma2": "<bos>", "gemma3": "<bos>"}[
+        family
+    ]
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": start, "pad_token": start}
     if family != "qwen2":
         config["bos_token"] = start

@@ -26,6 +26,7 @@ class PullReporter:
         self._task = self._bar.add_task("", total=None) if self._bar is not None else None
         self._quiet = quiet
         self._last: tuple[str, int] | None = None
+        self._said = ""
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -44,6 +45,6 @@ class PullReporter:
             self._bar.update(self._task, description=message, completed=fraction or 0.0, total=total)
             return
         step = (message.split(":")[0], int((fraction or 0.0) * TENTHS))
-        if step != self._last and not self._quiet:
-            self._last = step
+        if step != self._last and message != self._said and not self._quiet:
+            self._last, self._said = step, message
             tell(f"ace: {message}")

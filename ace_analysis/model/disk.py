@@ -5,6 +5,7 @@ A download that stops half-way and a conversion that runs out of disk must leave
 
 import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ Progress = Callable[[str, float | None], None]
 CHUNK = 1 << 20
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def silent(message: str, fraction: float | None) -> None:
@@ -40,18 +42,23 @@ def storing(folder: Path, needed: int) -> Iterator[None]:
                 " make room there, or set ACE_CACHE_DIR to a folder on another disk"
             )
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except Exception as error:
+        if _is_full(error):
             raise StorageError(
                 f"the disk became full: {megabytes(needed)} are needed in {folder};"
                 " make room there, or set ACE_CACHE_DIR to a folder on another disk"
             ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
             raise StorageError(
                 f"expected to be allowed to write in {folder}, got {error.strerror} for {error.filename};"
                 " change its owner, or set ACE_CACHE_DIR to a folder of yours"
             ) from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """safetensors writes with code of its own, and tells the system's words in an error of its own."""
+    return getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)
 
 
 def sha256_of(path: Path, progress: Progress = silent, message: str = "") -> str:

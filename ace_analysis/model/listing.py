@@ -104,7 +104,7 @@ def removable(name: str) -> dict[Path, int]:
         if conversion.name.lower() == name.lower():
             return {folder: size_of(folder)}
     known = KNOWN.get(name.lower())
-    left = [] if known is None else [folder_of(known.sha256), *downloads_dir().glob(f"{known.file}*")]
+    left = [] if known is None else [folder_of(known.sha256), *downloads_dir().glob(f"*{known.file}*")]
     found = {path: size_of(path) for path in left if path.exists()}
     if found:
         return found

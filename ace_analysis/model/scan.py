@@ -72,6 +72,11 @@ class ResidualScanner:
         if attention_mask is not None or position_ids is not None:
             inputs = self._branching(ids, attention_mask, position_ids)
 
+        return self._run(ids, layer, inputs, cancelled)
+
+    def _run(
+        self, ids: Tensor, layer: int, inputs: dict[str, Any], cancelled: Callable[[], bool]
+    ) -> Float[Tensor, "batch pos d_model"]:
         def ask(module: nn.Module, arguments: Any) -> None:
             if cancelled():
                 raise Cancelled("the scan was cancelled by the caller; nothing was kept")
@@ -80,12 +85,9 @@ class ResidualScanner:
             raise _Reached(output[0] if isinstance(output, tuple) else output)
 
         needed = self._blocks[: layer + 1]
+        before, after = [(block, ask) for block in needed], [(needed[-1], stop)]
         # The lock: hooks belong to the module, so two passes at once would stop each other.
-        with (
-            self._lock,
-            torch.no_grad(),
-            hooks(before=[(b, ask) for b in needed], after=[(needed[-1], stop)]),
-        ):
+        with self._lock, torch.no_grad(), hooks(before=before, after=after):
             try:
                 self._decoder(input_ids=ids, use_cache=False, **inputs)
             except _Reached as reached:

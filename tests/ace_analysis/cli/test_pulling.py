@@ -17,6 +17,13 @@ def test_a_pipe_gets_a_line_for_each_tenth(capsys: pytest.CaptureFixture[str]) -
     assert len(lines) == 12
 
 
+def test_a_pipe_gets_no_line_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    with PullReporter() as progress:
+        for step in range(101):
+            progress("verifying m", step / 100)
+    assert capsys.readouterr().err == "ace: verifying m\n"
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with PullReporter(quiet=True) as progress:
         progress("downloading", 0.5)

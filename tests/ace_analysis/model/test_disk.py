@@ -31,6 +31,12 @@ def test_a_disk_that_becomes_full_says_how_much_is_needed(code: int, tmp_path: P
         raise OSError(code, os.strerror(code))
 
 
+def test_a_disk_that_a_library_finds_full_is_told_as_well(tmp_path: Path) -> None:
+    words = f"Error while serializing: I/O error: {os.strerror(errno.ENOSPC)} (os error 28)"
+    with pytest.raises(StorageError, match="2 MB are needed"), storing(tmp_path, 2_000_000):
+        raise RuntimeError(words)
+
+
 def test_a_folder_that_may_not_be_written_names_the_way_out(tmp_path: Path) -> None:
     message = (
         r"expected to be allowed to write in .*: Permission|expected to be allowed .* got Permission denied"

@@ -77,6 +77,13 @@ def test_nothing_but_the_file_is_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".f-x").mkdir()
+    (tmp_path / ".other-x").mkdir()
+    append_parts(KNOWN, tmp_path / "f", quiet, Index())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other-x", "f"]
+
+
 def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the connection broke"):
         append_parts(KNOWN, tmp_path / "f", quiet, Index(fails_at=2))

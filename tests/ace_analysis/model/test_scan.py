@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, MistralConfig, MistralModel
 
 from ace_analysis.errors import Cancelled, InputError, ModelError
-from ace_analysis.model.loading import load_scanner
+from ace_analysis.model.loading import load_hooked_model, load_scanner
 from ace_analysis.model.scan import ResidualScanner, blocks_of
 from ace_analysis.model.sites import Site
 
@@ -107,6 +107,16 @@ def test_a_tree_whose_branches_see_each_other_is_something_else(
     seen = scanner.resid_post(tree, 3, attention_mask=torch.ones_like(mask).tril(), position_ids=positions)
     kept_apart = scanner.resid_post(tree, 3, attention_mask=mask, position_ids=positions)
     assert (seen - kept_apart).abs().max() > 1e-3
+
+
+def test_gemma_3_is_read_and_branched_as_the_others(tiny_gemma3: Path, close: Close) -> None:
+    scanner = load_scanner(str(tiny_gemma3), device="cpu", dtype="float32")
+    hooked = load_hooked_model(str(tiny_gemma3), device="cpu", dtype="float32")
+    stem, branch = list(range(2, 15)), [5, 9, 11, 30]
+    _, cache = hooked.run_with_cache(torch.tensor([stem + branch]), names_filter=[Site(3).hook_name])
+    tree, mask, positions = tree_of(stem, [[7, 8, 9], branch])
+    together = scanner.resid_post(tree, 3, attention_mask=mask, position_ids=positions)
+    close(together[:, -4:], cache[Site(3).hook_name][:, -4:])
 
 
 def test_a_causal_mask_is_the_same_as_none(scanner: ResidualScanner, ids: Tensor, close: Close) -> None:
