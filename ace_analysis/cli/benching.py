@@ -17,7 +17,7 @@ from ace_analysis.evaluation.detection import measure_detection
 from ace_analysis.evaluation.held_out import Harvested, harvest_installed, projects_of
 from ace_analysis.evaluation.server_speed import measure_editing, measure_initialize
 from ace_analysis.evaluation.speed import measure_scan_throughput
-from ace_analysis.evaluation.surprisal import LanguageModel, SurprisalOptions, measure_surprisal
+from ace_analysis.evaluation.surprisal import LanguageModel, Surprisal, SurprisalOptions, measure_surprisal
 from ace_analysis.features.bundle import BUNDLE_FILE, SHIPPED, Bundle, find_bundle
 from ace_analysis.features.readout import logits
 from ace_analysis.features.table import site_table
@@ -59,7 +59,10 @@ def run_detection(request: DetectionRequest, progress: Progress) -> dict[str, An
     table = site_table(test.shards, bundle.coder, progress=progress)
     scores: Scores = {"random": random_scores(len(table))}
     if request.surprisal:
-        scores |= _surprisal(request, settings, bundle, test, progress)
+        found = _surprisal(request, settings, bundle, test, progress)
+        scores |= {"surprisal": found.surprisal, "surprisal - best other": found.margin}
+        if found.left_out:
+            notes.append(f"surprisal: {found.left_out} functions left out, this version makes other mutants")
     scores |= _dense(request, bundle, test, notes, progress)
     # A kind of site that the bundle has no bias for is never shown.
     scores[SPARSE] = np.nan_to_num(logits(table, bundle.readout), nan=-np.inf)
@@ -108,15 +111,14 @@ def _surprisal(
     bundle: Bundle,
     test: Harvested,
     progress: Progress,
-) -> Scores:
+) -> Surprisal:
     gc.collect()
     name, how = _model_of(bundle, settings), settings.model
     progress(f"loading all of {name}", None)
     model = LanguageModel.load(name, device=how.device, dtype=how.dtype)
     bundle.check_fingerprint(model.scanner.info.fingerprint)
     options = SurprisalOptions(functions=request.surprisal, token_budget=test.options.token_budget)
-    found = measure_surprisal(test.shards, model, test.options.tree, options, progress=progress)
-    return {"surprisal": found.surprisal, "surprisal - best other": found.margin}
+    return measure_surprisal(test.shards, model, test.options.tree, options, progress=progress)
 
 
 def _dense(

@@ -7,7 +7,7 @@ and nowhere else.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,13 +127,7 @@ def measure_surprisal(
 ) -> Surprisal:
     """Surprisal of the rows of some shards, in the order of a table of them.
 
-    Args:
-        shards: of one harvest.
-        model: the one that the harvest was made with.
-        tree: what the harvest's trees were made with.
-        options: how many functions to run.
-        progress: told what is being done.
-        cancelled: asked before each block.
+    `model` and `tree` are what the harvest was made with.
 
     Raises:
         InputError: no tree of the shards could be rebuilt.
@@ -149,10 +143,9 @@ def measure_surprisal(
         shard = read_shard(path)
         values = np.full((2, len(shard.row_kind)), np.nan)
         wanted = [index for index in range(len(shard.trees)) if (path, index) in chosen]
-        rebuilt = {i: t for i in wanted if (t := rebuilt_tree(shard, i, model.scanner.tokenizer, tree))}
-        at = {id(each): np.flatnonzero(shard.row_tree.numpy() == index) for index, each in rebuilt.items()}
-        for each, found in _read_trees(list(rebuilt.values()), model, options, cancelled):
-            values[:, at[id(each)]] = found
+        trees = {i: each for i in wanted if (each := rebuilt_tree(shard, i, model.scanner.tokenizer, tree))}
+        for index, found in _read_trees(trees, model, options, cancelled):
+            values[:, shard.row_tree.numpy() == index] = found
             run += 1
             if progress is not None:
                 progress(f"surprisal: {run} of {count} functions", run / count)
@@ -191,9 +184,10 @@ def _bounds(shard: Shard) -> list[tuple[int, int]]:
 
 
 def _read_trees(
-    trees: Sequence[Tree], model: LanguageModel, options: SurprisalOptions, cancelled: Callable[[], bool]
-) -> Iterator[tuple[Tree, FloatArray]]:
-    for group in batches(trees, options.token_budget):
+    trees: Mapping[int, Tree], model: LanguageModel, options: SurprisalOptions, cancelled: Callable[[], bool]
+) -> Iterator[tuple[int, FloatArray]]:
+    index_of = {id(tree): index for index, tree in trees.items()}
+    for group in batches(trees.values(), options.token_budget):
         batch = batch_of(group)
         resid = model.scanner.resid_post(
             batch.ids,
@@ -203,7 +197,7 @@ def _read_trees(
             cancelled=cancelled,
         )
         for tree, values in zip(group, resid, strict=True):
-            yield tree, _row_values(tree, values, model)
+            yield index_of[id(tree)], _row_values(tree, values, model)
 
 
 def _row_values(tree: Tree, resid: Tensor, model: LanguageModel) -> FloatArray:

@@ -1,8 +1,10 @@
 """What the benchmarks run, from a bundle and a harvest to a report, with a tiny random model."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from ace_analysis.cli import benching
 from ace_analysis.cli.benching import DetectionRequest, chosen_bundle, run_detection
 from ace_analysis.errors import BundleError, InputError
 from ace_analysis.evaluation import held_out
+from ace_analysis.evaluation.surprisal import Surprisal, measure_surprisal
 from ace_analysis.features.bundle import Bundle, Calibration, Readout
 from ace_analysis.features.examples import TreeOptions
 from ace_analysis.features.harvest import HarvestOptions, harvest
@@ -98,6 +101,19 @@ def test_surprisal_of_some_functions_adds_a_sample_of_all_scorers(bundle: Bundle
     assert set(everywhere["parts"][0]["scorers"]) == {"random", "sparse features"}
     assert len(some["parts"][0]["scorers"]) == 4 and some["functions"] == 2
     assert measured["notes"] == ["no dense probe: it needs a --harvest with train/ and validation/"]
+
+
+def test_functions_without_surprisal_are_told(
+    bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*arguments: Any, **options: Any) -> Surprisal:
+        found = measure_surprisal(*arguments, **options)
+        return dataclasses.replace(found, left_out=2)
+
+    monkeypatch.setattr(benching, "measure_surprisal", measure)
+    request = DetectionRequest(harvest=folder / "test", bundle=str(bundle.folder), surprisal=2)
+    notes = run_detection(request, quiet)["notes"]
+    assert notes[0] == "surprisal: 2 functions left out, this version makes other mutants"
 
 
 def test_without_a_harvest_one_is_made_of_installed_packages(
