@@ -108,17 +108,12 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    try:
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.SIG_IGN:
-            yield asked.is_set
-            return
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and before is not signal.SIG_IGN
+    if ours:
         signal.signal(signal.SIGINT, ask)
-    except ValueError:
-        # Not the main thread: the signal is not ours.
-        yield asked.is_set
-        return
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        if ours:
+            signal.signal(signal.SIGINT, before)

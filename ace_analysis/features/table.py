@@ -27,8 +27,9 @@ class SiteTable:
     """Rows of many functions.
 
     `latents[slot]` is [row, latent]; masked tokens have none. `function` indexes `projects`, `names` and
-    `lines`; `text` numbers the variants of all functions, `line` the lines that sites stand in; `origin` is
-    the row of the same site in the clean function, or -1; `token` is the id of the site's last token.
+    `lines`; `text` numbers the variants of all functions, `line` the lines that sites stand in: sites of one
+    line share their last slot, its end. `origin` is the row of the same site in the clean function, or -1;
+    `token` is the id of the site's last token.
     """
 
     latents: tuple[sparse.csr_array, ...]
@@ -111,7 +112,7 @@ def _table_of(shard: Shard, latents: sparse.csr_array) -> SiteTable:
         mutation=shard.row_type.numpy().astype(np.int64),
         function=function,
         text=_numbered(function * (variant.max(initial=0) + 1) + variant),
-        line=_numbered(slots.max(axis=1)),
+        line=_numbered(slots[:, -1]),
         origin=shard.row_origin.numpy().astype(np.int64),
         token=shard.ids.numpy()[slots[:, 0]].astype(np.int64),
         projects=np.array([tree["project"] for tree in shard.trees], dtype=str),

@@ -1,12 +1,13 @@
-"""Thresholds keep their promise on the data that they were set on, and probabilities hold at the stated prior."""
+"""Thresholds keep their promise where they were set, and probabilities hold at the stated prior."""
 
 import numpy as np
 import pytest
+from scipy import sparse
+
 from ace_analysis.errors import InputError
 from ace_analysis.features.calibration import RATES, fit_calibration, line_maxima
 from ace_analysis.features.examples import BUG, CLEAN
 from ace_analysis.features.table import SiteTable
-from scipy import sparse
 
 FUNCTIONS, LINES, SITES = 40, 25, 3
 

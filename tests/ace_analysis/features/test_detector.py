@@ -106,9 +106,10 @@ def test_a_latent_that_fires_on_wrong_inputs_only_is_found_and_leads(detector: S
     on_wrong = coder.encode(stream(detector.model, wrong)[torch.arange(N), at])[:, PLANTED]
     assert (on_wrong > 0).all() and not coder.encode(stream(detector.model, right))[:, 1:, PLANTED].any()
     features = detector.identify_error_features(positive_inputs=right, negative_inputs=wrong)
-    first = features[0]
-    assert first.feature_idx == PLANTED and first.direction == "buggy"
-    assert first.t_statistic > 5 and first.rate_buggy == 1.0 and first.rate_matched == 0.0
+    planted = next(each for each in features if each.feature_idx == PLANTED)
+    assert planted.direction == "buggy" and planted.rate_buggy == 1.0 and planted.rate_matched == 0.0
+    # A random latent may fire as surely by chance: none leads the planted one.
+    assert planted.t_statistic == features[0].t_statistic > 5
     assert [f.t_statistic for f in features] == sorted((f.t_statistic for f in features), reverse=True)
 
 
