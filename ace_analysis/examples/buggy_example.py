@@ -22,27 +22,30 @@ class Account:
         self.history.append(-amount)
 
 
-def binary_search(values: list[int], target: int) -> int:
-    low, high = 0, len(values) - 1
-    while low <= high:
-        middle = (low + high) // 2
-        if values[middle] == target:
-            return middle
-        if values[middle] < target:
-            low = middle + 1
-        else:
-            high = middle + 1
-    return -1
+def find_user(users: list[dict[str, str]], name: str) -> dict[str, str] | None:
+    for user in users:
+        if user["name"] == users:
+            return user
+    return None
+
+
+def clamp(value: float, low: float, high: float) -> float:
+    if value < low:
+        return high
+    if value > high:
+        return high
+    return value
 
 
 def is_leap_year(year: int) -> bool:
     return year % 4 == 0 and (year % 100 == 0 or year % 400 == 0)
 
 
-def mean(values: list[float]) -> float:
-    if len(values) > 0:
-        raise ValueError("mean of an empty list")
-    return sum(values) / len(values)
+def total_price(cart: list[dict[str, float]]) -> float:
+    total = 0.0
+    for item in cart:
+        total -= item["price"] * item["quantity"]
+    return total
 
 
 def bounding_box(points: list[tuple[float, float]]) -> tuple[float, float, float, float]:

@@ -29,3 +29,6 @@ def test_every_bug_is_one() -> None:
     assert example.bounding_box([(0.0, 5.0), (1.0, 7.0)]) != (0.0, 5.0, 1.0, 7.0)
     assert example.count_words("a a") != {"a": 2}
     assert example.is_sorted([2, 1]) is not False
+    assert example.find_user([{"name": "ann"}], "ann") is None
+    assert example.clamp(-1.0, 0.0, 2.0) != 0.0
+    assert example.total_price([{"price": 2.0, "quantity": 3.0}]) != 6.0

@@ -1,0 +1,104 @@
+"""What ships, with the real model: findings on the example, and evidence that holds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from ace_analysis.cli import app
+from ace_analysis.engine import Engine, ScanOptions
+from ace_analysis.features.bundle import SHIPPED, Bundle
+from ace_analysis.features.detector import SAEDetector
+from ace_analysis.features.examples import BUG, TreeOptions, batch_of, tree_of
+from ace_analysis.model.loading import load_scanner
+from ace_analysis.settings import DEFAULT_MODEL, load_settings
+from ace_analysis.source.corpus import functions_of_file
+from ace_analysis.source.document import CodeDocument
+from ace_analysis.source.mutation import MutationGenerator
+
+pytestmark = pytest.mark.model
+
+EXAMPLE = Path(__file__).parents[2] / "ace_analysis/examples/buggy_example.py"
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.load(SHIPPED / DEFAULT_MODEL)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.load(load_settings(None, {}))
+
+
+def test_the_bundle_is_small_enough_to_ship_and_keeps_what_it_promises(bundle: Bundle) -> None:
+    assert (bundle.folder / "sparse_coder.safetensors").stat().st_size <= 64_000_000
+    assert bundle.coder.d_sae >= 4096
+    replicated = [feature for feature in bundle.catalog if feature.replicated]
+    assert replicated and all(f.density <= 0.02 for f in bundle.catalog)
+    assert all(feature.q_value <= 0.05 for feature in bundle.catalog)
+
+
+def test_ace_check_finds_the_planted_name_in_the_example_and_says_why() -> None:
+    done = CliRunner().invoke(app, ["check", "--quiet", "--json", str(EXAMPLE)])
+    (file,) = json.loads(done.stdout)["files"]
+    assert done.exit_code == 1
+    line = next(
+        i for i, text in enumerate(EXAMPLE.read_text().splitlines(), 1) if '["name"] == users' in text
+    )
+    found = next(each for each in file["findings"] if each["line"] == line)
+    assert found["kind"] == "variable-misuse" and 0 < found["score"] < 1
+    assert all(each["activation"] > each["threshold"] for each in found["evidence"])
+
+
+def test_wrong_sites_of_the_example_score_above_the_same_sites_put_right(engine: Engine) -> None:
+    wrong = EXAMPLE.read_text(encoding="utf-8")
+    right = wrong.replace(
+        "self.balance -= amount\n        self.history.append(amount)",
+        "self.balance += amount\n        self.history.append(amount)",
+    )
+    right = right.replace('["name"] == users', '["name"] == name').replace(
+        "if amount < self.balance", "if amount > self.balance"
+    )
+    assert right != wrong
+
+    def total(text: str) -> float:
+        scopes = engine.scan(CodeDocument(uri="example", text=text), options=ScanOptions(sites=True))
+        return sum(site.score for scope in scopes for site in scope.sites)
+
+    assert total(right) < total(wrong)
+
+
+def test_a_branch_of_a_tree_has_the_activations_of_the_whole_mutant() -> None:
+    scanner = load_scanner(DEFAULT_MODEL, device="cpu", dtype="float32", n_blocks=10)
+    functions = functions_of_file(EXAMPLE, project="example")
+    generator = MutationGenerator()
+    tree = next(
+        t for f in functions if (t := tree_of(f, generator, scanner.tokenizer.encode, TreeOptions(mutants=2)))
+    )
+    batch = batch_of([tree])
+    resid = scanner.resid_post(
+        batch.ids, 9, attention_mask=batch.attention_mask, position_ids=batch.position_ids
+    )[0]
+    row = next(row for row in tree.rows if row.label == BUG)
+    inside = [i for i, number in enumerate(tree.branch) if number == row.variant]
+    split = tree.parents[inside[0]]
+    alone = scanner.resid_post(torch.tensor([[*tree.ids[:split], *(tree.ids[i] for i in inside)]]), 9)[0]
+    np.testing.assert_allclose(resid[inside].numpy(), alone[split:].numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_the_detector_finds_error_features_in_the_shipped_coder(bundle: Bundle) -> None:
+    scanner = load_scanner(DEFAULT_MODEL, n_blocks=bundle.layer + 1)
+    detector = SAEDetector(scanner, layer=bundle.layer)
+    detector.load_sae(bundle.folder)
+    texts = [function.text for function in functions_of_file(EXAMPLE, project="example")]
+    pairs = MutationGenerator(seed=0).generate_pairs(texts)[:30]
+    features = detector.identify_error_features(
+        positive_inputs=[pair.positive for pair in pairs], negative_inputs=[pair.negative for pair in pairs]
+    )
+    statistics = [feature.t_statistic for feature in features]
+    assert statistics == sorted(statistics, reverse=True)
+    assert all(0 <= feature.feature_idx < bundle.coder.d_sae for feature in features)
