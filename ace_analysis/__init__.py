@@ -17,7 +17,7 @@ Each step is one function from one frozen type to the next, and a folder is wher
     decomposition/ CD-T: which positions, layers and heads a prediction comes from
     steering/      steering vectors, and repairs regenerated under them
     editing/       PISCES: concepts removed from the weights, measured, undoable
-    engine.py      one model, one bundle, the public verbs
+    engine/        one model, one bundle, the public verbs
     evaluation/    what `ace bench` measures
     pipeline.py    ACEPipeline: the whole of it for a notebook
     worker.py      the process that the language server (the package ace_lsp) starts
