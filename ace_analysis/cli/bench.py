@@ -75,6 +75,32 @@ def detection(
 
 
 @bench_app.command()
+def curve(
+    harvest: Annotated[Path, typer.Argument(metavar="HARVEST", help="A folder of `ace train harvest`.")],
+    bundle: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FOLDER", help="Whose sparse coder to use.", show_default="the settings'"),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """How detection grows with the number of planted bugs that the readout is fitted on."""
+    from ace_analysis.cli.benching import run_curve
+
+    with PullReporter(quiet=quiet) as progress:
+        measured = run_curve(harvest, bundle, progress)
+    if as_json:
+        _write(measured)
+        return
+    table = Table("functions", "bugs", "site AUROC", "top-1", "recall@1/100", box=None, pad_edge=False)
+    for point in measured["points"]:
+        reached = (point["detection"][name] for name in ("site_auroc", "top_1", "recall_at_1"))
+        cells = (f"{each['value']:.3f} [{each['low']:.3f}, {each['high']:.3f}]" for each in reached)
+        table.add_row(f"{point['functions']:,}", f"{point['mutants']:,}", *cells)
+    _print(table)
+
+
+@bench_app.command()
 def mutants(
     path: Annotated[Path, typer.Argument(help="A file of JSON lines with `fixed` and `tests`, or a .gz.")],
     functions: Annotated[int, typer.Option(min=1, help="How many functions to take.")] = 150,

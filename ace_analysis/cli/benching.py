@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from ace_analysis.engine import Engine
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.baselines import fit_dense_probe, random_scores
+from ace_analysis.evaluation.coders import Harvests
 from ace_analysis.evaluation.detection import measure_detection
 from ace_analysis.evaluation.held_out import Harvested, harvest_installed, projects_of
+from ace_analysis.evaluation.learning_curve import CurveOptions, learning_curve
 from ace_analysis.evaluation.server_speed import measure_editing, measure_initialize
 from ace_analysis.evaluation.speed import measure_scan_throughput
 from ace_analysis.evaluation.surprisal import LanguageModel, Surprisal, SurprisalOptions, measure_surprisal
@@ -77,6 +79,19 @@ def run_detection(request: DetectionRequest, progress: Progress) -> dict[str, An
         "notes": notes,
         **measure_detection(table, scores).to_json(),
     }
+
+
+def run_curve(harvest: Path, name: str | None, progress: Progress) -> dict[str, Any]:
+    """Detection on a harvest's test projects, for readouts fitted on growing shares of its training data."""
+    bundle = chosen_bundle(name, load_settings(Path.cwd()))
+    harvests = Harvests.read(harvest)
+    for each in (*harvests.train, harvests.test):
+        each.check(bundle)
+    harvests.test.check_whole()
+    train = site_table(harvests.train_shards, bundle.coder, progress=progress)
+    test = site_table(harvests.test.shards, bundle.coder, progress=progress)
+    points = learning_curve(train, test, CurveOptions(slots=bundle.readout.slots), progress=progress)
+    return {"version": VERSION, "model": bundle.model, "points": [asdict(point) for point in points]}
 
 
 def chosen_bundle(name: str | None, settings: EngineSettings) -> Bundle:

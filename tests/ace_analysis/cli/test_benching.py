@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ace_analysis.cli import benching
-from ace_analysis.cli.benching import DetectionRequest, chosen_bundle, run_detection
+from ace_analysis.cli.benching import DetectionRequest, chosen_bundle, run_curve, run_detection
 from ace_analysis.errors import BundleError, InputError
 from ace_analysis.evaluation import held_out
 from ace_analysis.evaluation.surprisal import Surprisal, measure_surprisal
@@ -175,3 +175,10 @@ def test_speed_tells_both_sides_of_each_ratio(monkeypatch: pytest.MonkeyPatch, b
     assert measured["scan"]["ratio"] == pytest.approx(
         measured["scan"]["scan"] / measured["scan"]["plain"], rel=1e-3
     )
+
+
+def test_the_learning_curve_ends_with_all_training_functions(bundle: Bundle, folder: Path) -> None:
+    points = run_curve(folder, str(bundle.folder), quiet)["points"]
+    assert [point["functions"] for point in points] == sorted(point["functions"] for point in points)
+    assert points[-1]["mutants"] > points[0]["mutants"] > 0
+    assert set(points[-1]["detection"]["top_1"]) == {"value", "low", "high"}
