@@ -2,8 +2,9 @@
 
 A latent is listed if, on all mutants together or on one kind of them, it fires more by the paired and by the
 token-matched contrast (see `contrast`), with the share of false latents in the list bounded over all latents;
-if it is rare on ordinary code; and if it stays in the list when the projects are drawn again. Whether it
-holds on projects that it was not found on is said beside it.
+if it fires more often there than on the same tokens, and not only more strongly; if it is rare on ordinary
+code; and if it stays in the list when the projects are drawn again. Whether it holds on projects that it was
+not found on, corrected over the list, is said beside it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ from ace_analysis.features.significance import benjamini_hochberg, p_above, sime
 MIN_PROJECTS = 5
 """With fewer, drawing projects again says nothing about stability."""
 
-REPLICATION_P = 0.05
+REPLICATION_Q = 0.05
+"""Bound on the share of features that only seem to hold on held-out projects."""
+
 _MIN_FIRING_AGAIN = 5
 """Held-out projects are fewer, and a listed latent is tested there only once."""
 
@@ -119,12 +122,12 @@ def discover(
     kept = (q <= options.fdr) & ~(stability < options.min_stability)
     again = _replication(held_out, kinds, kept, options)
     share = options.fdr * float((q <= options.fdr).sum()) / max(int(np.isfinite(q).sum()), 1)
-    listed = [
-        _feature(int(latent), _best(contrasts, by_family[:, latent], share), again, q, density)
-        for latent in np.flatnonzero(kept)
-    ]
+    found = {int(latent): _best(contrasts, by_family[:, latent], share) for latent in np.flatnonzero(kept)}
+    listed = (_feature(latent, best, q, density) for latent, best in found.items())
+    listed = [each for each in listed if natural is None or _fires_as_it_says(each)]
+    shown = _replicated(listed, found, again)
     return Discovery(
-        features=tuple(sorted(listed, key=lambda feature: -feature.paired_t)),
+        features=tuple(sorted(shown, key=lambda feature: -feature.paired_t)),
         families={contrast.kind: contrast for contrast in contrasts},
         held_out=again,
         q=q,
@@ -215,14 +218,9 @@ def _best(contrasts: Sequence[Contrast], p: FloatArray, share: float) -> _Best:
     return _Best(best, tuple(kinds))
 
 
-def _feature(
-    latent: int, best: _Best, replication: dict[str, Contrast], q: FloatArray, density: FloatArray
-) -> ErrorFeature:
-    contrast, again = best.contrast, replication.get(best.contrast.kind)
+def _feature(latent: int, best: _Best, q: FloatArray, density: FloatArray) -> ErrorFeature:
+    contrast = best.contrast
     rate_matched = contrast.rate_matched[latent]
-    p_again = 1.0
-    if again is not None:
-        p_again = float((again.p_more if contrast.paired_t[latent] > 0 else again.p_less)[latent])
     return ErrorFeature(
         feature_idx=latent,
         t_statistic=float(contrast.t_statistic[latent]),
@@ -233,8 +231,30 @@ def _feature(
         rate_matched=float(rate_matched if np.isfinite(rate_matched) else contrast.rate_clean[latent]),
         density=float(density[latent]),
         kinds=best.kinds,
-        replicated=p_again < REPLICATION_P,
     )
+
+
+def _fires_as_it_says(feature: ErrorFeature) -> bool:
+    """Whether it also fires more often, not only more strongly, where its t says so."""
+    more_often = feature.rate_buggy > feature.rate_matched
+    return more_often if feature.paired_t > 0 else not more_often
+
+
+def _replicated(
+    features: Sequence[ErrorFeature], found: dict[int, _Best], again: dict[str, Contrast]
+) -> list[ErrorFeature]:
+    """The features, marked where they hold on the held-out projects too, corrected over all of them."""
+    p = np.full(len(features), np.nan)
+    for index, feature in enumerate(features):
+        contrast = again.get(found[feature.feature_idx].contrast.kind)
+        if contrast is not None:
+            side = contrast.p_more if feature.paired_t > 0 else contrast.p_less
+            p[index] = side[feature.feature_idx]
+    q = np.nan_to_num(benjamini_hochberg(p), nan=1.0) if len(features) else p
+    return [
+        replace(feature, replicated=bool(value < REPLICATION_Q))
+        for feature, value in zip(features, q, strict=True)
+    ]
 
 
 def discover_unpaired(
