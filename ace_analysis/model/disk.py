@@ -7,6 +7,8 @@ import errno
 import hashlib
 import os
 import shutil
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,13 @@ CHUNK = 1 << 20
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_BROKEN = frozenset(
+    {
+        *(errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
+        *(errno.ENAMETOOLONG, errno.EFBIG, errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.ENODEV),
+        *(errno.ENXIO, errno.ELOOP, errno.ESTALE, errno.EXDEV, errno.EINVAL),
+    }
+)
 
 
 def silent(message: str, fraction: float | None) -> None:
@@ -48,7 +57,7 @@ def storing(folder: Path, needed: int) -> Iterator[None]:
                 f"the disk became full: {megabytes(needed)} are needed in {folder};"
                 " make room there, or set ACE_CACHE_DIR to a folder on another disk"
             ) from error
-        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        if isinstance(error, OSError) and _disk_errno(error) in _FORBIDDEN:
             raise StorageError(
                 f"expected to be allowed to write in {folder}, got {error.strerror} for {error.filename};"
                 " change its owner, or set ACE_CACHE_DIR to a folder of yours"
@@ -56,9 +65,22 @@ def storing(folder: Path, needed: int) -> Iterator[None]:
         raise
 
 
+def is_of_disk(error: Exception) -> bool:
+    """Whether this machine's disk failed, not a connection or a server: those are mostly OSErrors too."""
+    return _is_full(error) or _disk_errno(error) in _FULL | _FORBIDDEN | _BROKEN
+
+
 def _is_full(error: Exception) -> bool:
     """safetensors writes with code of its own, and tells the system's words in an error of its own."""
     return getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _disk_errno(error: Exception) -> int | None:
+    """The system's error number, which those of TLS and of name look-ups are not: TLS's 1 reads as EPERM."""
+    known = isinstance(error, OSError) and not isinstance(
+        error, (ssl.SSLError, socket.gaierror, socket.herror)
+    )
+    return error.errno if known else None
 
 
 def sha256_of(path: Path, progress: Progress = silent, message: str = "") -> str:

