@@ -4,6 +4,8 @@ import ast
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 import ace_analysis
 from ace_analysis.source.sites import candidate_sites
 
@@ -25,6 +27,12 @@ def test_every_bug_is_one() -> None:
     account = example.Account("a", balance=10.0)
     account.deposit(5.0)
     assert account.balance != 15.0
+    rich = example.Account("b", balance=10.0)
+    with pytest.raises(ValueError, match="insufficient funds"):
+        rich.withdraw(5.0)
+    poor = example.Account("c", balance=1.0)
+    poor.withdraw(5.0)
+    assert poor.balance == -4.0
     assert example.is_leap_year(2024) is not True
     assert example.bounding_box([(0.0, 5.0), (1.0, 7.0)]) != (0.0, 5.0, 1.0, 7.0)
     assert example.count_words("a a") != {"a": 2}
