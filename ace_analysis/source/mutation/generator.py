@@ -55,6 +55,8 @@ class MutationGenerator:
 
     def generate_pairs(self, snippets: Iterable[str]) -> list[MutationPair]:
         """Up to `pairs_per_snippet` pairs for each text, of as many different types as there are."""
+        if isinstance(snippets, str):
+            raise InputError("expected a list of texts, got one str; give [text]")
         pairs: list[MutationPair] = []
         for index, text in enumerate(snippets):
             if not isinstance(text, str) or not is_python(text):

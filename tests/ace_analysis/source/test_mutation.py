@@ -203,6 +203,11 @@ def test_pairs_per_snippet_must_be_positive():
         MutationGenerator(pairs_per_snippet=0)
 
 
+def test_one_text_instead_of_a_list_is_told_what_was_expected():
+    with pytest.raises(InputError, match=r"expected a list of texts, got one str; give \[text\]"):
+        MutationGenerator().generate_pairs("x = 1\n")
+
+
 @pytest.mark.parametrize("snippet", ["def f(:\n", None])
 def test_a_snippet_that_is_not_python_is_named(snippet):
     with pytest.raises(InputError, match="expected Python, got snippet 1"):
