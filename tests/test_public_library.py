@@ -1,7 +1,9 @@
 """The names that `ace_analysis` promises."""
 
 import ast
+import dataclasses
 import importlib.metadata
+import inspect
 import subprocess
 import sys
 from importlib import import_module
@@ -64,3 +66,38 @@ def test_an_uninstalled_checkout_says_so_in_its_version() -> None:
 @pytest.mark.parametrize("package", ["ace_analysis", "ace_lsp"])
 def test_both_packages_tell_type_checkers_that_they_are_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
+
+
+def test_the_pipeline_is_called_as_promised() -> None:
+    pipeline = ace_analysis.ACEPipeline
+    inspect.signature(pipeline).bind("gemma-2-2b")
+    inspect.signature(pipeline.load).bind(object())
+    inspect.signature(pipeline.full_analysis).bind(object(), ["x = 1\n"])
+    inspect.signature(ace_analysis.AnalysisResults.summary).bind(object())
+    assert inspect.signature(pipeline.full_analysis, eval_str=True).return_annotation is (
+        ace_analysis.AnalysisResults
+    )
+
+
+def test_a_hooked_model_is_loaded_as_promised() -> None:
+    bound = inspect.signature(ace_analysis.load_hooked_model).bind("gemma-2-2b", device="cuda")
+    assert bound.arguments == {"name": "gemma-2-2b", "device": "cuda"}
+
+
+def test_pairs_are_generated_as_promised() -> None:
+    generator = ace_analysis.MutationGenerator
+    inspect.signature(generator).bind()
+    inspect.signature(generator.generate_pairs).bind(object(), ["x = 1\n"])
+    fields = {field.name for field in dataclasses.fields(ace_analysis.MutationPair)}
+    assert {"positive", "negative", "mutation_type"} <= fields
+
+
+def test_the_detector_is_called_as_promised() -> None:
+    detector = ace_analysis.SAEDetector
+    inspect.signature(detector).bind(object(), layer=12)
+    inspect.signature(detector.load_sae).bind(object(), "path/to/sae")
+    inspect.signature(detector.identify_error_features).bind(
+        object(), positive_inputs=["x = 1\n"], negative_inputs=["x = 2\n"]
+    )
+    fields = {field.name for field in dataclasses.fields(ace_analysis.ErrorFeature)}
+    assert {"feature_idx", "t_statistic"} <= fields
