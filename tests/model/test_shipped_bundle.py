@@ -1,5 +1,6 @@
 """What ships, with the real model: findings on the example, and evidence that holds."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ace_analysis.model.loading import load_scanner
 from ace_analysis.settings import DEFAULT_MODEL, load_settings
 from ace_analysis.source.corpus import functions_of_file
 from ace_analysis.source.document import CodeDocument
-from ace_analysis.source.mutation import MutationGenerator
+from ace_analysis.source.mutation import MutationGenerator, MutationPair, MutationType
 
 pytestmark = pytest.mark.model
 
@@ -90,15 +91,30 @@ def test_a_branch_of_a_tree_has_the_activations_of_the_whole_mutant() -> None:
     np.testing.assert_allclose(resid[inside].numpy(), alone[split:].numpy(), rtol=2e-3, atol=2e-3)
 
 
+def short_misuses(count: int) -> list[MutationPair]:
+    """One misused variable in each of some short functions of the standard library."""
+    modules = "bisect heapq textwrap colorsys fractions statistics fnmatch shlex calendar copy queue string"
+    modules += " functools posixpath genericpath operator numbers random"
+    paths = [Path(ast.__file__).with_name(f"{name}.py") for name in modules.split()]
+    functions = [each for path in paths for each in functions_of_file(path, project="stdlib")]
+    pairs: list[MutationPair] = []
+    for function in functions:
+        mutants = MutationGenerator().mutations_of(function.text) if len(function.text) < 320 else []
+        pairs += [pair for pair in mutants if pair.mutation_type is MutationType.VARIABLE_MISUSE][:1]
+    return pairs[:: len(pairs) // count][:count]
+
+
 def test_the_detector_finds_error_features_in_the_shipped_coder(bundle: Bundle) -> None:
-    scanner = load_scanner(DEFAULT_MODEL, n_blocks=bundle.layer + 1)
-    detector = SAEDetector(scanner, layer=bundle.layer)
+    detector = SAEDetector(load_scanner(DEFAULT_MODEL, device="cpu", n_blocks=bundle.layer + 1), bundle.layer)
     detector.load_sae(bundle.folder)
-    texts = [function.text for function in functions_of_file(EXAMPLE, project="example")]
-    pairs = MutationGenerator(seed=0).generate_pairs(texts)[:30]
+    pairs = short_misuses(32)
     features = detector.identify_error_features(
         positive_inputs=[pair.positive for pair in pairs], negative_inputs=[pair.negative for pair in pairs]
     )
     statistics = [feature.t_statistic for feature in features]
-    assert statistics == sorted(statistics, reverse=True)
-    assert all(0 <= feature.feature_idx < bundle.coder.d_sae for feature in features)
+    assert len(pairs) == 32 and features and statistics == sorted(statistics, reverse=True)
+    for feature in features:
+        assert 0 <= feature.feature_idx < bundle.coder.d_sae and feature.q_value <= 0.05
+        assert feature.t_statistic > 2 and feature.rate_buggy > feature.rate_matched
+    (detection,) = detector.detect([pairs[0].negative])
+    assert len(detection.scores) == len(detection.ids) and max(detection.scores) > 0
