@@ -63,32 +63,6 @@ def site_auroc(
     return _interval(statistic, n_clusters, resampling)
 
 
-def mean_auroc(
-    scores: ArrayLike,
-    is_bug: ArrayLike,
-    groups: Labels,
-    labels: Labels,
-    resampling: Resampling | None = None,
-) -> Interval:
-    """The AUROC within each group (a function, a kind of site), averaged over groups that have both sorts."""
-    scores, is_bug = _scores(scores), _flags(is_bug)
-    _same_length(scores=scores, is_bug=is_bug, groups=groups, labels=labels)
-    group, n_groups = _codes(groups)
-    first = np.unique(group, return_index=True)[1]
-    # Mid-ranks within groups, from one sort of all sites.
-    order = np.lexsort((scores, group))
-    starts = np.searchsorted(group[order], np.arange(n_groups))
-    ranks = _mid_ranks(group[order], scores[order]) - starts[group[order]]
-    bugs = np.bincount(group, weights=is_bug, minlength=n_groups)
-    rights = np.bincount(group, minlength=n_groups) - bugs
-    rank_sum = np.bincount(group[order], weights=ranks * is_bug[order], minlength=n_groups)
-    both = (bugs > 0) & (rights > 0)
-    if not both.any():
-        raise InputError("an AUROC needs a group with wrong sites and right sites, got none")
-    auroc = (rank_sum - bugs * (bugs + 1) / 2)[both] / (bugs * rights)[both]
-    return mean(auroc, np.asarray(labels)[first][both], resampling)
-
-
 def top_k(
     scores: ArrayLike,
     is_bug: ArrayLike,
@@ -242,17 +216,6 @@ def _interval(
 
 def _ratio(part: float | FloatArray, whole: float | FloatArray) -> float:
     return float(part / whole) if whole > 0 else float("nan")
-
-
-def _mid_ranks(groups: IntArray, scores: FloatArray) -> FloatArray:
-    """1-based ranks of sorted rows; rows equal in both share the mean of theirs."""
-    if not len(scores):
-        return np.zeros(0)
-    new = np.concatenate([[True], (groups[1:] != groups[:-1]) | (scores[1:] != scores[:-1])])
-    run = np.cumsum(new) - 1
-    starts = np.flatnonzero(new)
-    ends = np.append(starts[1:], len(scores))
-    return ((starts + 1 + ends) / 2)[run]
 
 
 def _scores(values: ArrayLike) -> FloatArray:

@@ -12,7 +12,7 @@ shards.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ace_analysis.errors import Cancelled, FingerprintError, InputError, StorageError
+from ace_analysis.errors import Cancelled, FingerprintError, StorageError
 from ace_analysis.features.examples import Tree, TreeOptions, batch_of, batches, tree_of
 from ace_analysis.features.positions import SINK_FACTOR
 from ace_analysis.model.scan import ResidualScanner, never
@@ -187,15 +187,6 @@ def write_shard(path: Path, shard: Shard) -> None:
         raise StorageError(
             f"{path}: the shard can't be written ({error}); what is complete is kept"
         ) from error
-
-
-def read_shards(folder: Path) -> Iterator[Shard]:
-    """The complete shards of a harvest, in order; their tensors are mapped, not copied."""
-    paths = sorted(folder.glob("shard-*.safetensors"))
-    if not paths:
-        raise InputError(f"{folder}: expected a harvest, found no shard; run `ace train harvest` first")
-    for path in paths:
-        yield read_shard(path)
 
 
 def read_shard(path: Path) -> Shard:

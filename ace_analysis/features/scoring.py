@@ -14,7 +14,6 @@ from torch import Tensor
 from ace_analysis.errors import InputError
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.positions import sink_mask, site_positions
-from ace_analysis.model.tokens import TokenizedText
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.sites import CandidateSite
 
@@ -164,18 +163,3 @@ class SiteScorer:
             for position, index in strongest
             if weights[position, index] > 0
         )
-
-
-def score_sites(
-    resid: Float[Tensor, "pos d_model"],
-    prompt: str,
-    tokenized: TokenizedText,
-    sites: Sequence[CandidateSite],
-    bundle: Bundle,
-) -> SiteScores:
-    """Scores of one prompt's sites, with evidence for those that the loosest threshold would show.
-
-    Prepares the bundle anew each time: to score many prompts, keep a SiteScorer.
-    """
-    scorer = SiteScorer(bundle, device=resid.device, dtype=resid.dtype)
-    return scorer.score(resid.unsqueeze(0), [SitePrompt(prompt, tokenized.spans, sites)])[0]

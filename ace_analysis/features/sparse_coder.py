@@ -80,12 +80,6 @@ class SparseCoder:
             fires &= kept
         return torch.where(fires, pre, 0.0)
 
-    def encode_at(
-        self, x: Float[Tensor, "pos d_model"], positions: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d_sae"]:
-        """`encode(x)[positions]`, at the price of those positions only."""
-        return self.encode(x[positions.to(x.device)])
-
     def decode(self, latents: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_model"]:
         """The activations that latents stand for, in fp32."""
         return (latents.to(self.dtype) @ self.W_dec).float() + self.b_dec

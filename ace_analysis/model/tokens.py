@@ -94,10 +94,6 @@ class CodeTokenizer:
             raise InputError(f"expected a token id below {self.vocabulary_size}, got {token_id}")
         return spelling
 
-    def id_of(self, token: str) -> int | None:
-        """The id of a token in the vocabulary's spelling, or None."""
-        return self._tokenizer.token_to_id(token)
-
     def _tokenized(self, encoding: Encoding) -> TokenizedText:
         spans = [_PREFIX]
         start = end = 0

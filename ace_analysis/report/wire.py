@@ -35,22 +35,6 @@ def scope_report_from_wire(data: Any) -> ScopeReport:
     return _read("ScopeReport", data, _scope_report)
 
 
-def file_report_from_wire(data: Any) -> FileReport:
-    return _read("FileReport", data, _file_report)
-
-
-def finding_from_wire(data: Any) -> Finding:
-    return _read("Finding", data, _finding)
-
-
-def site_score_from_wire(data: Any) -> SiteScore:
-    return _read("SiteScore", data, _site_score)
-
-
-def evidence_from_wire(data: Any) -> Evidence:
-    return _read("Evidence", data, _evidence)
-
-
 def _write_span(span: TextSpan) -> list[int]:
     return [span.start, span.end]
 
@@ -172,15 +156,4 @@ def _scope_report(data: Mapping[str, Any]) -> ScopeReport:
         findings=tuple(_finding(each) for each in data.get("findings", ())),
         sites=tuple(_site_score(each) for each in data.get("sites", ())),
         from_cache=bool(data.get("from_cache", False)),
-    )
-
-
-def _file_report(data: Mapping[str, Any]) -> FileReport:
-    error = data.get("error")
-    return FileReport(
-        path=str(data["path"]),
-        findings=tuple(_finding(each) for each in data.get("findings", ())),
-        sites=tuple(_site_score(each) for each in data.get("sites", ())),
-        error=None if error is None else str(error),
-        notes=tuple(str(each) for each in data.get("notes", ())),
     )

@@ -5,7 +5,7 @@ They are the one corpus that needs no download. Only packages under a permissive
 
 import re
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageMetadata, distributions
 from pathlib import Path
@@ -17,7 +17,6 @@ from ace_analysis.source.corpus import (
     Tally,
     functions_of_files,
     python_files,
-    unique,
 )
 
 _TESTS = frozenset({"test", "tests", "testing", "idlelib", "lib2to3", "turtledemo"})
@@ -66,17 +65,6 @@ def standard_library() -> InstalledProject:
         root=root,
         files=tuple(python_files(root, LEFT_OUT | _TESTS)),
     )
-
-
-def functions_of_installed(
-    names: Sequence[str] | None = None, *, progress: Progress | None = None, tally: Tally | None = None
-) -> Iterator[CodeFunction]:
-    """The functions of all installed projects, or of those named, without duplicates."""
-    chosen = [project for project in installed_projects() if names is None or project.name in names]
-    functions = (
-        function for project in chosen for function in project.functions(progress=progress, tally=tally)
-    )
-    return unique(functions, tally)
 
 
 def _project_of(distribution: Distribution) -> InstalledProject | None:

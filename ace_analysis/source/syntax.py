@@ -34,10 +34,6 @@ class Scope:
         """What the model reads: the header, then the scope's own text."""
         return self.header + text[self.span.start : self.span.end]
 
-    def to_document(self, offset: int) -> int:
-        """A prompt's offset as one of the document; negative inside the header."""
-        return -1 if offset < len(self.header) else offset - len(self.header) + self.span.start
-
 
 @dataclass(frozen=True, slots=True)
 class _Context:

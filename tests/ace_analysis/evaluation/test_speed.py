@@ -1,7 +1,5 @@
 """That the measurements measure what they say."""
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from ace_analysis.engine import Engine
-from ace_analysis.errors import AceError, InputError
-from ace_analysis.evaluation.speed import ScanThroughput, measure_scan_throughput, measure_worker_memory
+from ace_analysis.errors import InputError
+from ace_analysis.evaluation.speed import ScanThroughput, measure_scan_throughput
 from ace_analysis.features.bundle import Bundle, Calibration, Readout
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.loading import load_scanner
@@ -87,53 +85,3 @@ def test_what_cannot_be_measured_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         measure_scan_throughput(engine, functions, rounds=rounds)
-
-
-@pytest.fixture
-def worker_that(tmp_path: Path) -> Callable[[str], list[str]]:
-    """The command of a process that answers each request as a statement says."""
-
-    def command(answer: str) -> list[str]:
-        script = tmp_path / "worker.py"
-        script.write_text(
-            "import json, sys\n"
-            "ballast = bytearray(50_000_000)\n"
-            "def tell(message):\n"
-            "    body = json.dumps(message).encode()\n"
-            "    sys.stdout.buffer.write(b'Content-Length: %d\\r\\n\\r\\n' % len(body) + body)\n"
-            "    sys.stdout.buffer.flush()\n"
-            "while line := sys.stdin.buffer.readline():\n"
-            "    size = int(line.split(b':')[1]); sys.stdin.buffer.readline()\n"
-            "    request = json.loads(sys.stdin.buffer.read(size))\n"
-            f"    {answer}\n",
-            encoding="utf-8",
-        )
-        return [sys.executable, str(script)]
-
-    return command
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_a_workers_memory_is_that_of_its_process_after_its_answers(
-    worker_that: Callable[[str], list[str]],
-) -> None:
-    answer = "tell({'method': 'ace/progress', 'params': {}}); tell({'id': request['id'], 'result': {}})"
-    memory = measure_worker_memory({}, "x = 1\n", command=worker_that(answer))
-    assert memory is not None
-    assert 50_000_000 < memory.resident <= memory.peak < 500_000_000
-
-
-def test_a_worker_that_fails_is_an_error_and_not_a_number(worker_that: Callable[[str], list[str]]) -> None:
-    answer = "tell({'id': request['id'], 'error': {'message': 'no weights'}})"
-    with pytest.raises(AceError, match="the worker answered with an error: no weights"):
-        measure_worker_memory({}, "x = 1\n", command=worker_that(answer))
-
-
-def test_a_worker_that_ends_is_an_error(worker_that: Callable[[str], list[str]]) -> None:
-    with pytest.raises(AceError, match="expected an answer from the worker, and it ended before"):
-        measure_worker_memory({}, "x = 1\n", command=worker_that("sys.exit(3)"))
-
-
-def test_a_worker_that_never_reads_is_an_error() -> None:
-    with pytest.raises(AceError, match="it ended before"):
-        measure_worker_memory({}, "x = 1\n" * 200_000, command=[sys.executable, "-c", "pass"])

@@ -14,7 +14,6 @@ from ace_analysis.evaluation.statistics import (
     Interval,
     Resampling,
     mean,
-    mean_auroc,
     pair_accuracy,
     recall_at,
     site_auroc,
@@ -69,24 +68,6 @@ def test_each_draw_of_an_interval_counts_a_cluster_as_often_as_it_was_drawn(
         assert (found.low, found.high) == pytest.approx(tuple(np.nanpercentile(values, [2.5, 97.5])))
 
 
-@given(SITES, st.data())
-def test_the_mean_auroc_averages_over_groups_that_have_both_sorts(
-    rows: list[tuple[float, bool, int]], data: st.DataObject
-) -> None:
-    groups = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
-    scores, bugs, _ = map(list, zip(*rows, strict=True))
-    slow = []
-    for group in set(groups):
-        at = [i for i, g in enumerate(groups) if g == group]
-        if len({bugs[i] for i in at}) == 2:
-            slow.append(slow_auroc([scores[i] for i in at], [bugs[i] for i in at]))
-    if slow:
-        assert mean_auroc(scores, bugs, groups, groups, FEW).value == pytest.approx(np.mean(slow))
-    else:
-        with pytest.raises(InputError, match="a group with wrong sites and right sites, got none"):
-            mean_auroc(scores, bugs, groups, groups, FEW)
-
-
 @given(st.lists(SCORES, min_size=1, max_size=5), st.integers(1, 3), st.data())
 def test_top_k_is_the_average_over_all_orders_of_tied_sites(
     scores: list[float], k: int, data: st.DataObject
@@ -107,7 +88,6 @@ def test_a_constant_score_is_chance() -> None:
     texts = np.repeat(np.arange(20), 10)
     constant = np.zeros(200)
     assert site_auroc(constant, flags, texts, FEW).value == 0.5
-    assert mean_auroc(constant, flags, texts, texts, FEW).value == 0.5
     assert top_k(constant, flags, texts, 3, texts, FEW).value == pytest.approx(0.3)
     assert pair_accuracy(constant, constant, texts.repeat(1), FEW).value == 0.5
 

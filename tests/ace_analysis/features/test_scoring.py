@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ace_analysis.errors import InputError
 from ace_analysis.features import scoring
 from ace_analysis.features.bundle import Bundle, Calibration, Readout
-from ace_analysis.features.scoring import SitePrompt, SiteScorer, score_sites
+from ace_analysis.features.scoring import SitePrompt, SiteScorer, SiteScores
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.sites import Site
 from ace_analysis.model.tokens import TokenizedText
@@ -66,6 +66,14 @@ def resid_of(tokens: TokenizedText, seed: int = 0, sinks: Sequence[int] = ()) ->
     for position in (0, *sinks):
         resid[position] *= 1000
     return resid
+
+
+def score_sites(
+    resid: torch.Tensor, text: str, tokens: TokenizedText, sites: Sequence[CandidateSite], bundle: Bundle
+) -> SiteScores:
+    """A batch of one prompt."""
+    scorer = SiteScorer(bundle, device=resid.device, dtype=resid.dtype)
+    return scorer.score(resid.unsqueeze(0), [SitePrompt(text, tokens.spans, sites)])[0]
 
 
 def by_formula(bundle: Bundle, resid: torch.Tensor, tokens: TokenizedText, site: CandidateSite) -> float:

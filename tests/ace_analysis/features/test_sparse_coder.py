@@ -84,12 +84,6 @@ def test_a_narrowed_coder_gives_the_same_columns(latents: list[int], seed: int) 
     assert torch.allclose(coder.narrowed(chosen).encode(x), coder.encode(x)[:, chosen], atol=1e-5)
 
 
-def test_encoding_some_positions_is_encoding_all_and_choosing() -> None:
-    coder, x = coder_of(), torch.randn(9, 8)
-    chosen = torch.tensor([8, 0, 3])
-    assert torch.allclose(coder.encode_at(x, chosen), coder.encode(x)[chosen], atol=1e-6)
-
-
 def test_bf16_matrices_give_fp32_activations_close_to_the_exact_ones_though_the_mean_is_large() -> None:
     coder = coder_of(d_model=64, d_sae=256, b_dec=torch.full((64,), 100.0))
     x = torch.randn(40, 64) + 100.0

@@ -9,7 +9,6 @@ import pytest
 
 from ace_analysis.source.corpus import Tally
 from ace_analysis.source.installed import (
-    functions_of_installed,
     installed_projects,
     licence_of,
     standard_library,
@@ -76,16 +75,15 @@ def test_a_packages_files_are_its_own(projects):
     assert {path.relative_to(projects["pluggy"].root).parts[0] for path in files} == {"pluggy"}
 
 
-def test_functions_of_a_package_name_their_project():
+def test_functions_of_a_package_name_their_project(projects):
     tally = Tally()
-    found = list(functions_of_installed(["pluggy"], tally=tally))
+    found = list(projects["pluggy"].functions(tally=tally))
     assert len(found) > 20
     assert {function.project for function in found} == {"pluggy"}
     assert tally.files > 5
-    assert len({function.text for function in found}) == len(found)
 
 
 def test_functions_are_read_as_they_are_asked_for():
     tally = Tally()
-    assert len(list(islice(functions_of_installed(["stdlib"], tally=tally), 5))) == 5
+    assert len(list(islice(standard_library().functions(tally=tally), 5))) == 5
     assert tally.files < 10

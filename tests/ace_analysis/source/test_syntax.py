@@ -160,16 +160,6 @@ def test_the_header_has_the_imports_that_are_used_and_the_lines_of_the_classes()
     assert scope.prompt(text) == scope.header + "        def f(self):\n            return os.path + c\n"
 
 
-@given(programs)
-def test_a_prompts_offsets_lead_back_to_the_document(program):
-    for scope in scopes_of(program):
-        prompt = scope.prompt(program)
-        for offset, char in enumerate(prompt):
-            place = scope.to_document(offset)
-            assert (place < 0) == (offset < len(scope.header))
-            assert place < 0 or program[place] == char
-
-
 def test_decorators_belong_to_their_function_also_when_they_are_long():
     text = "@a.b(1,\n   2)\n@c\nasync def f(x):\n    return x\n"
     assert parts_of(text) == [("f", text)]
