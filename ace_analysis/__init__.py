@@ -12,11 +12,11 @@ Each step is one function from one frozen type to the next, and a folder is wher
     source/        text: documents, scopes, candidate sites, mutations, corpora
     report/        results: findings and their evidence, as JSON and SARIF
     model/         weights, tokens, hooks: torch begins here
-    quantization/  PAHQ: one head at full precision, the rest cheap
+    quantization/  (empty yet) PAHQ: one head at full precision, the rest cheap
     features/      sparse coders, error features, calibrated scores
-    decomposition/ CD-T: which positions, layers and heads a prediction comes from
-    steering/      steering vectors, and repairs regenerated under them
-    editing/       PISCES: concepts removed from the weights, measured, undoable
+    decomposition/ (empty yet) CD-T: which positions, layers and heads a prediction comes from
+    steering/      (empty yet) steering vectors, and repairs regenerated under them
+    editing/       (empty yet) PISCES: concepts removed from the weights, measured, undoable
     engine/        one model, one bundle, the public verbs
     evaluation/    what `ace bench` measures
     pipeline.py    ACEPipeline: the whole of it for a notebook
