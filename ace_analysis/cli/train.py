@@ -130,6 +130,7 @@ def sae_command(  # noqa: PLR0913 - a command's parameters are its options
     width: Width = 4096,
     k: Fires = 48.0,
     tokens: Tokens = None,
+    device: Device = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -139,7 +140,8 @@ def sae_command(  # noqa: PLR0913 - a command's parameters are its options
     """
     from ace_analysis.cli.training import CoderChoice, Outlet, run_sae
 
-    run_sae(harvest, out, CoderChoice(width=width, k=k, tokens=tokens), Outlet(as_json, quiet))
+    choice = CoderChoice(width=width, k=k, tokens=tokens, device=device or "auto")
+    run_sae(harvest, out, choice, Outlet(as_json, quiet))
 
 
 @train_app.command("bundle")

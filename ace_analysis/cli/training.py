@@ -77,6 +77,7 @@ class CoderChoice:
     width: int
     k: float
     tokens: int | None
+    device: str = "auto"
 
     def options(self, harvests: Harvests) -> TrainingOptions:
         tokens = self.tokens or max(LEAST_TOKENS, harvests.ordinary_tokens())
@@ -121,7 +122,7 @@ def run_sae(harvest: Path, out: Path, choice: CoderChoice, outlet: Outlet) -> No
     with _working(outlet) as (progress, cancelled):
         harvests = Harvests.read(harvest)
         options = choice.options(harvests)
-        coder = trained_coder(harvests, work_folder(out), options, progress, cancelled)
+        coder = trained_coder(harvests, work_folder(out), options, progress, cancelled, device=choice.device)
         shards = [*harvests.validation.shards, *harvests.test.shards]
         quality = coder_quality(shards, coder, progress=progress, cancelled=cancelled)
         save_sparse_coder(out, coder, dtype_of(coder))

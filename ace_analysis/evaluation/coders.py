@@ -11,6 +11,7 @@ from ace_analysis.features.harvest import ABOUT, Progress, read_shard
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import CODER_FILE, CoderDtype, load_own_coder, save_sparse_coder
 from ace_analysis.features.training import CHECKPOINT, TrainingOptions, train_sparse_coder
+from ace_analysis.model.devices import chosen_device
 from ace_analysis.model.scan import never
 from ace_analysis.model.sites import Site
 
@@ -72,8 +73,11 @@ def trained_coder(
     options: TrainingOptions,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] = never,
+    *,
+    device: str = "cpu",
 ) -> SparseCoder:
-    """The coder that was trained in a folder, trained now if it was not or not to its end."""
+    """The coder that was trained in a folder, trained now on a device if it was not or not to its end."""
+    device = str(chosen_device(device))
     about = {
         "fingerprint": harvests.train[0].fingerprint,
         "shards": [f"{path.parent.name}/{path.name}" for path in harvests.train_shards],
@@ -95,7 +99,9 @@ def trained_coder(
         if progress is not None:
             progress(f"training the sparse coder: {message}", fraction)
 
-    done = train_sparse_coder(shards, layer, options, folder=folder, progress=tell, cancelled=cancelled)
+    done = train_sparse_coder(
+        shards, layer, options, folder=folder, device=device, progress=tell, cancelled=cancelled
+    )
     save_sparse_coder(folder / TRAINED, done.coder, "fp32")
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return done.coder

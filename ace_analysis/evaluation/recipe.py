@@ -105,7 +105,7 @@ def _coder_for(
 ) -> SparseCoder:
     if options.coder is not None:
         return given_coder(harvests, options.coder)
-    return trained_coder(harvests, work, options.training, progress, cancelled)
+    return trained_coder(harvests, work, options.training, progress, cancelled, device=options.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,13 @@ def save_checkpoint(trainer: Any, path: Path) -> None:
 
 
 def restore_checkpoint(trainer: Any, path: Path) -> None:
-    """Put a trainer that was made with the same options where the checkpoint stood."""
+    """Put a trainer that was made with the same options where the checkpoint stood, on its own device."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         numbers = json.loads((file.metadata() or {})["trainer"])
     trainer.sae.load_state_dict({n.removeprefix("sae."): t for n, t in tensors.items() if n[:4] == "sae."})
     for name in _COUNTERS:
-        setattr(trainer, name, tensors[name])
+        setattr(trainer, name, tensors[name].to(getattr(trainer, name).device))
     trainer.activation_scaler.scaling_factor = numbers.pop("scaling_factor")
     for name, value in numbers.items():
         setattr(trainer, name, value)

@@ -96,12 +96,13 @@ class TrainedCoder:
     steps: int
 
 
-def train_sparse_coder(
+def train_sparse_coder(  # noqa: PLR0913 - the device is no part of the options, which are a stored claim
     shards: Sequence[Path],
     layer: int,
     options: TrainingOptions,
     *,
     folder: Path | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> TrainedCoder:
@@ -111,6 +112,8 @@ def train_sparse_coder(
         shards: the files to learn from, those of training projects only.
         layer: the block whose `resid_post` the shards hold.
         folder: where checkpoints go; training that was stopped goes on from the last one.
+        device: where the steps run; the coder comes back on the CPU. Only the CPU has been tried: on a GPU
+            training has not been run, and its numbers will not be the CPU's to the last digit.
         progress: told the step's explained variance and L0.
 
     Raises:
@@ -118,7 +121,7 @@ def train_sparse_coder(
     """
     stream = TokenStream(shards, options)
     d_model = read_shard(shards[0]).resid.shape[1]
-    trainer = _trainer(stream, d_model, layer, options)
+    trainer = _trainer(stream, d_model, layer, options, device)
     checkpoint = folder / CHECKPOINT if folder else None
     if checkpoint is not None and checkpoint.exists():
         restore_checkpoint(trainer, checkpoint)
@@ -134,7 +137,7 @@ def train_sparse_coder(
     return TrainedCoder(coder, trainer.n_training_samples, trainer.n_training_steps)
 
 
-def _trainer(stream: TokenStream, d_model: int, layer: int, options: TrainingOptions) -> Any:
+def _trainer(stream: TokenStream, d_model: int, layer: int, options: TrainingOptions, device: str) -> Any:
     from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.saes.sae import SAEMetadata
@@ -148,6 +151,7 @@ def _trainer(stream: TokenStream, d_model: int, layer: int, options: TrainingOpt
             d_sae=options.d_sae,
             k=options.k,
             topk_threshold_lr=min(0.5, 10.0 / max(1, steps)) if steps < 1000 else 0.01,
+            device=device,
             normalize_activations="expected_average_only_in",
             metadata=SAEMetadata(hook_name=Site(layer=layer).hook_name),
         )
@@ -160,7 +164,7 @@ def _trainer(stream: TokenStream, d_model: int, layer: int, options: TrainingOpt
         lr_warm_up_steps=min(100, steps // 10),
         lr_decay_steps=steps // 5,
         dead_feature_window=max(50, min(400, steps // 8)),
-        device="cpu",
+        device=device,
         logger=LoggingConfig(log_to_wandb=False),
     )
     return SAETrainer(config, sae, stream)

@@ -89,6 +89,8 @@ def test_a_harvest_and_a_coder_can_be_made_one_by_one(
     told = json.loads(done.stdout)
     assert told["width"] == 64 and told["hook"] == "blocks.1.hook_resid_post"
     assert (out / "sparse_coder.safetensors").is_file()
+    nowhere = ace("sae", harvest, "--out", out, *SMALL, "--device", "nowhere", "--quiet")
+    assert nowhere.exit_code == 2 and "expected a device" in nowhere.stderr
 
     wide = ace("sae", harvest, "--out", out, "--width", "32", "--tokens", "4096", "--quiet")
     assert wide.exit_code == 2 and "begun with another d_sae" in wide.stderr

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ace_analysis.errors import FingerprintError, InputError
+from ace_analysis.errors import Cancelled, FingerprintError, InputError, SettingsError
+from ace_analysis.evaluation import coders
 from ace_analysis.evaluation.coders import LARGEST_CODER, Harvests, dtype_of, given_coder, trained_coder
 from ace_analysis.features.harvest import ABOUT, HarvestOptions, Shard, write_shard
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import save_sparse_coder
 from ace_analysis.features.training import TrainingOptions
+from ace_analysis.model.devices import chosen_device
 from ace_analysis.model.sites import Site
 
 D_MODEL = 8
@@ -80,6 +82,28 @@ def test_a_coder_is_trained_once_and_another_one_refused_by_name(folder: Path, t
     assert not list(work.glob("checkpoint*"))
     with pytest.raises(FingerprintError, match="begun with another d_sae;"):
         trained_coder(harvests, work, TrainingOptions(d_sae=8, k=2.0, tokens=32 * 60, batch=32))
+
+
+def test_a_coder_is_trained_on_the_device_that_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def seen(*_: object, device: str, **__: object) -> None:
+        asked.append(device)
+        raise Cancelled("seen enough")
+
+    monkeypatch.setattr(coders, "train_sparse_coder", seen)
+    for device in ("cpu", "auto"):
+        with pytest.raises(Cancelled):
+            trained_coder(Harvests.read(folder), tmp_path / "work", OPTIONS, device=device)
+    assert asked == ["cpu", str(chosen_device("auto"))]
+
+
+def test_a_device_that_is_none_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match='expected a device such as "auto"'):
+        trained_coder(Harvests.read(folder), tmp_path / "work", OPTIONS, device="nowhere")
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_coder_that_can_t_ship_is_refused_before_it_is_trained(folder: Path, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from ace_analysis.errors import Cancelled, InputError
+from ace_analysis.features import training
 from ace_analysis.features.harvest import Shard, write_shard
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.training import CHECKPOINT, TokenStream, TrainingOptions, train_sparse_coder
@@ -95,6 +97,24 @@ def test_training_that_was_stopped_goes_on_to_the_same_coder(shards: list[Path],
     again = train_sparse_coder(shards, 1, SMALL, folder=folder).coder
     for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
         torch.testing.assert_close(getattr(again, name), getattr(whole, name), rtol=1e-4, atol=1e-5)
+
+
+def test_the_trainer_stands_on_the_device_that_is_asked_for(
+    shards: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    original = training._trainer
+
+    def seen(*arguments: Any) -> Any:
+        made.append(original(*arguments))
+        raise Cancelled("seen enough")
+
+    monkeypatch.setattr(training, "_trainer", seen)
+    for device in ("cpu", "meta"):
+        with pytest.raises(Cancelled):
+            train_sparse_coder(shards, 1, SMALL, device=device)
+        tensors = [*made[-1].sae.parameters(), made[-1].act_freq_scores]
+        assert made[-1].cfg.device == device and {tensor.device.type for tensor in tensors} == {device}
 
 
 def test_without_a_harvest_it_says_what_to_run() -> None:
