@@ -77,10 +77,9 @@ def _is_full(error: Exception) -> bool:
 
 def _disk_errno(error: Exception) -> int | None:
     """The system's error number, which those of TLS and of name look-ups are not: TLS's 1 reads as EPERM."""
-    known = isinstance(error, OSError) and not isinstance(
-        error, (ssl.SSLError, socket.gaierror, socket.herror)
-    )
-    return error.errno if known else None
+    if not isinstance(error, OSError) or isinstance(error, (ssl.SSLError, socket.gaierror, socket.herror)):
+        return None
+    return error.errno
 
 
 def sha256_of(path: Path, progress: Progress = silent, message: str = "") -> str:
