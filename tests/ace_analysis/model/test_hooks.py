@@ -26,6 +26,23 @@ def test_hooks_see_and_replace_what_goes_in_and_out(doubler: nn.Module) -> None:
     assert doubler(torch.ones(1)).item() == 2
 
 
+def test_a_hook_on_the_call_sees_and_replaces_keyword_arguments() -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: torch.Tensor, *, by: float) -> torch.Tensor:
+            return x * by
+
+    scaled = Scaled()
+    seen: list[dict[str, float]] = []
+
+    def trebled(module: nn.Module, arguments: tuple, keywords: dict) -> tuple[tuple, dict]:
+        seen.append(dict(keywords))
+        return arguments, {"by": 3 * keywords["by"]}
+
+    with hooks(before_call=[(scaled, trebled)]):
+        assert scaled(torch.ones(1), by=2.0).item() == 6
+    assert scaled(torch.ones(1), by=2.0).item() == 2 and seen == [{"by": 2.0}]
+
+
 def test_an_error_in_the_block_leaves_no_hook(doubler: nn.Module) -> None:
     with pytest.raises(KeyError), hooks(after=[(doubler, lambda *_: None)]):
         raise KeyError
