@@ -43,6 +43,11 @@ class ResidualScanner:
         self._lock = threading.Lock()
 
     @property
+    def decoder(self) -> nn.Module:
+        """The Hugging Face decoder that is run: its blocks alone, without an unembedding."""
+        return self._decoder
+
+    @property
     def n_blocks(self) -> int:
         """How many blocks are held; at most `info.n_layers`."""
         return len(self._blocks)
