@@ -20,7 +20,8 @@ Each step is one function from one frozen type to the next, and a folder is wher
     engine/        one model, one bundle, the public verbs
     evaluation/    what `ace bench` measures
     pipeline.py    ACEPipeline: the whole of it for a notebook
-    worker.py      the process that the language server (the package ace_lsp) starts
+    worker.py      the process that the language server (the package ace_lsp) starts; worker_methods.py: what
+                   it can be asked
     cli/           the command `ace`
     bundles/       what ships: one folder per model
 

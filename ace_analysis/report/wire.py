@@ -32,7 +32,7 @@ def to_wire(value: Any) -> Any:
 
 
 def scope_report_from_wire(data: Any) -> ScopeReport:
-    return _read("ScopeReport", data, _scope_report)
+    return read_as("ScopeReport", data, _scope_report)
 
 
 def _write_span(span: TextSpan) -> list[int]:
@@ -101,7 +101,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _read(name: str, data: Any, build: Callable[[Mapping[str, Any]], Report]) -> Report:
+def read_as(name: str, data: Any, build: Callable[[Mapping[str, Any]], Report]) -> Report:
     """What `build` makes of `data`; anything that doesn't fit is an InputError that shows the data."""
     try:
         if data.get("version", VERSION) != VERSION:
@@ -109,10 +109,11 @@ def _read(name: str, data: Any, build: Callable[[Mapping[str, Any]], Report]) ->
             raise InputError(f"{told}: both sides have to run the same release of ace-lsp")
         return build(data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"expected a {name} as JSON ({error!r}), got {data!r:.200}") from error
+        raise InputError(f"expected {name} as JSON ({error!r}), got {data!r:.200}") from error
 
 
-def _span(pair: Any) -> TextSpan:
+def span_from_wire(pair: Any) -> TextSpan:
+    """A span of a pair; what is none raises TypeError or ValueError, which `read_as` reports."""
     start, end = pair
     if not isinstance(start, int) or not isinstance(end, int):
         raise TypeError(f"a span [start, end], not {pair!r}")
@@ -122,7 +123,7 @@ def _span(pair: Any) -> TextSpan:
 def _evidence(data: Mapping[str, Any]) -> Evidence:
     return Evidence(
         feature=str(data["feature"]),
-        span=_span(data["span"]),
+        span=span_from_wire(data["span"]),
         activation=float(data["activation"]),
         threshold=float(data["threshold"]),
         weight=float(data.get("weight", 0.0)),
@@ -131,7 +132,7 @@ def _evidence(data: Mapping[str, Any]) -> Evidence:
 
 def _finding(data: Mapping[str, Any]) -> Finding:
     return Finding(
-        span=_span(data["span"]),
+        span=span_from_wire(data["span"]),
         kind=str(data["kind"]),
         score=float(data["score"]),
         threshold=float(data["threshold"]),
@@ -142,7 +143,7 @@ def _finding(data: Mapping[str, Any]) -> Finding:
 
 def _site_score(data: Mapping[str, Any]) -> SiteScore:
     return SiteScore(
-        span=_span(data["span"]),
+        span=span_from_wire(data["span"]),
         text=str(data["text"]),
         kind=str(data["kind"]),
         score=float(data["score"]),
@@ -151,7 +152,7 @@ def _site_score(data: Mapping[str, Any]) -> SiteScore:
 
 def _scope_report(data: Mapping[str, Any]) -> ScopeReport:
     return ScopeReport(
-        scope=_span(data["scope"]),
+        scope=span_from_wire(data["scope"]),
         name=str(data["name"]),
         findings=tuple(_finding(each) for each in data.get("findings", ())),
         sites=tuple(_site_score(each) for each in data.get("sites", ())),

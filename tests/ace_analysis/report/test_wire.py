@@ -91,7 +91,7 @@ def test_unknown_fields_are_passed_over() -> None:
     ],
 )
 def test_what_is_no_report_is_refused_and_shown(data: object) -> None:
-    with pytest.raises(InputError, match="expected a ScopeReport as JSON"):
+    with pytest.raises(InputError, match="expected ScopeReport as JSON"):
         wire.scope_report_from_wire(data)
 
 
