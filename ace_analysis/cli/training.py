@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +110,18 @@ def _working(outlet: Outlet) -> Iterator[tuple[Progress, Callable[[], bool]]]:
 
 def run_harvest(choice: HarvestChoice, out: Path, outlet: Outlet) -> None:
     with _working(outlet) as (progress, cancelled):
-        counts = make_harvest(choice.request(), out, progress=progress, cancelled=cancelled)
+        corpus = make_harvest(choice.request(), out, progress=progress, cancelled=cancelled)
+    counts = {split: len(functions) for split, functions in corpus.functions.items()}
     listed = ", ".join(f"{count:,} for {split}" for split, count in counts.items())
+    gone = "".join(f"\n     left out: {each}" for each in corpus.left_out)
     outlet.write(
-        {"folder": str(out), "model": choice.model, "functions": counts},
-        f"functions harvested into {printable_path(out)}: {listed}",
+        {
+            "folder": str(out),
+            "model": choice.model,
+            "functions": counts,
+            "left_out": [asdict(each) for each in corpus.left_out],
+        },
+        f"functions harvested into {printable_path(out)}: {listed}{gone}",
     )
 
 

@@ -2,9 +2,10 @@
 
 A corpus is a folder of Python, a folder of projects, a file of JSON lines, or the word `installed`: the
 standard library and the installed packages under a permissive licence. Whole projects are held out, because
-functions of one project resemble each other, and no project gives more than its share.
+functions of one project resemble each other, and so do those of its relatives under other names, which are
+left out. No project gives more than its share.
 
-    corpus.json                what was asked for; each project's version and licence
+    corpus.json                what was asked for; each project's version and licence; relatives left out
     functions-<split>.jsonl    the functions, in the order in which they are run
 """
 
@@ -12,7 +13,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +28,7 @@ from ace_analysis.source.corpus import (
     split_of,
     unique,
 )
+from ace_analysis.source.families import LeftOut, relatives
 from ace_analysis.source.installed import installed_projects
 
 INSTALLED = "installed"
@@ -53,10 +55,14 @@ class CorpusRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """`about` maps projects to their version and licence, where they are known."""
+    """`about` maps projects to their version and licence, where they are known.
+
+    `left_out` are the projects that are not used, because of a relative on another side of the split.
+    """
 
     functions: Mapping[Split, tuple[CodeFunction, ...]]
     about: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def corpus_in(folder: Path, request: CorpusRequest, progress: Progress | None = None) -> Corpus:
@@ -82,7 +88,8 @@ def corpus_in(folder: Path, request: CorpusRequest, progress: Progress | None = 
     functions: dict[Split, tuple[CodeFunction, ...]] = {
         split: tuple(_read_functions(folder / f"functions-{split}.jsonl")) for split in SPLITS
     }
-    return Corpus(functions=functions, about=about_projects(path))
+    left_out = tuple(LeftOut(**each) for each in kept.get("left_out", ()))
+    return Corpus(functions=functions, about=about_projects(path), left_out=left_out)
 
 
 def about_projects(path: Path) -> dict[str, tuple[str, str]]:
@@ -97,15 +104,19 @@ def about_projects(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def gather(request: CorpusRequest, progress: Progress | None = None) -> Corpus:
-    """Read the corpora; projects are split once and for all, duplicates dropped across them."""
+    """Read the corpora; projects are split once and for all, relatives and duplicates dropped across them."""
     about: dict[str, tuple[str, str]] = {}
     found: dict[str, list[CodeFunction]] = {}
     for project in _projects(request, about, progress):
         for function in project:
             found.setdefault(function.project, []).append(function)
-    sides = sides_of({project: len(functions) for project, functions in found.items()})
+    sizes = {project: len(functions) for project, functions in found.items()}
+    sides = sides_of(sizes)
+    left_out = _leave_out_relatives(sides, sizes)
+    if progress is not None and left_out:
+        progress(f"left out {len(left_out)} projects with relatives on another side of the split", None)
     # Held-out projects first: of two equal functions the later one is dropped.
-    order = sorted(found, key=lambda project: (SPLITS[::-1].index(sides[project]), project))
+    order = sorted(sides, key=lambda project: (SPLITS[::-1].index(sides[project]), project))
     chosen: dict[Split, list[CodeFunction]] = {split: [] for split in SPLITS}
     for function in unique(function for project in order for function in found[project]):
         chosen[sides[function.project]].append(function)
@@ -114,7 +125,22 @@ def gather(request: CorpusRequest, progress: Progress | None = None) -> Corpus:
         split: _some(chosen[split], request.functions if split == "train" else held_out, request.seed)
         for split in SPLITS
     }
-    return Corpus(functions=functions, about=about)
+    return Corpus(functions=functions, about=about, left_out=left_out)
+
+
+def _leave_out_relatives(sides: dict[str, Split], sizes: Mapping[str, int]) -> tuple[LeftOut, ...]:
+    """Take projects with a relative on another side out of `sides`; returns what went.
+
+    Raises InputError where a side would have nothing left.
+    """
+    gone = relatives({split: [each for each in sides if sides[each] == split] for split in SPLITS})
+    for each in gone:
+        del sides[each.project]
+    for split in SPLITS:
+        if split not in sides.values():
+            listed = "; ".join(str(each) for each in gone if each.split == split)
+            raise InputError(f"no project is left for {split}: {listed}; name more projects")
+    return tuple(replace(each, functions=sizes[each.project]) for each in gone)
 
 
 def sides_of(sizes: Mapping[str, int]) -> dict[str, Split]:
@@ -182,7 +208,11 @@ def _some(functions: Sequence[CodeFunction], count: int, seed: int) -> tuple[Cod
 
 def _write(folder: Path, corpus: Corpus, request: Mapping[str, Any]) -> None:
     """The functions first: corpus.json says that all is there."""
-    about = {"request": request, "projects": {name: list(each) for name, each in corpus.about.items()}}
+    about = {
+        "request": request,
+        "projects": {name: list(each) for name, each in corpus.about.items()},
+        "left_out": [asdict(each) for each in corpus.left_out],
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for split, functions in corpus.functions.items():

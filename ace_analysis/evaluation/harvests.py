@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ace_analysis.errors import InputError
-from ace_analysis.evaluation.corpora import CorpusRequest, corpus_in
+from ace_analysis.evaluation.corpora import Corpus, CorpusRequest, corpus_in
 from ace_analysis.features.examples import TreeOptions
 from ace_analysis.features.harvest import HarvestOptions, Progress, harvest
 from ace_analysis.model.listing import details_of
@@ -42,8 +42,8 @@ def make_harvest(
     *,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] = never,
-) -> dict[str, int]:
-    """Run all functions of a corpus; goes on where it was stopped. Returns how many functions each split has.
+) -> Corpus:
+    """Run all functions of a corpus, which is returned; goes on where it was stopped.
 
     Raises:
         FingerprintError: the folder holds a harvest of another model, corpus or option.
@@ -64,7 +64,7 @@ def make_harvest(
             layer=layer, tree=tree_options(request, split), functions=request.functions_per_shard
         )
         harvest(functions, scanner, folder / split, options, progress=tell, cancelled=cancelled)
-    return {split: len(functions) for split, functions in corpus.functions.items()}
+    return corpus
 
 
 def tree_options(request: HarvestRequest, split: Split) -> TreeOptions:

@@ -15,7 +15,8 @@ from ace_analysis.features.harvest import ABOUT, HarvestOptions, Progress, harve
 from ace_analysis.model.scan import ResidualScanner, never
 from ace_analysis.settings import cache_dir
 from ace_analysis.source.corpus import CodeFunction, Split, functions_of_file, split_of, unique
-from ace_analysis.source.installed import installed_projects
+from ace_analysis.source.families import relatives
+from ace_analysis.source.installed import InstalledProject, installed_projects
 
 KEPT = "results"
 """The folder of the cache for what can be made again: `ace cache clear --results` deletes it."""
@@ -79,9 +80,12 @@ def projects_of(shards: Sequence[Path]) -> set[str]:
 def installed_functions(
     count: int, split: Split = "test", *, seed: int = 0, progress: Progress | None = None
 ) -> list[CodeFunction]:
-    """Functions of installed projects on one side of the split, as evenly over the projects as there are."""
+    """Functions of installed projects on one side of the split, as evenly over the projects as there are.
+
+    Projects with a relative on another side of the split are left out.
+    """
     rng = random.Random(seed)
-    projects = [project for project in installed_projects() if split_of(project.name) == split]
+    projects = _without_relatives(installed_projects(), split)
     queues = []
     for number, project in enumerate(projects):
         if progress is not None:
@@ -91,6 +95,14 @@ def installed_functions(
         queues.append(_some(project.name, project.root, files, count, rng))
     turns = (function for turn in zip_longest(*queues) for function in turn if function is not None)
     return list(islice(unique(turns), count))
+
+
+def _without_relatives(projects: Sequence[InstalledProject], split: Split) -> list[InstalledProject]:
+    sides: dict[Split, list[str]] = {}
+    for project in projects:
+        sides.setdefault(split_of(project.name), []).append(project.name)
+    gone = {each.project for each in relatives(sides)}
+    return [each for each in projects if split_of(each.name) == split and each.name not in gone]
 
 
 def _some(

@@ -1,5 +1,7 @@
 """What a stop and a wrong mixture of names say."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from ace_analysis.cli.training import (
     run_harvest,
 )
 from ace_analysis.errors import Cancelled, InputError
+from ace_analysis.evaluation.corpora import Corpus
 from ace_analysis.features.harvest import ABOUT
+from ace_analysis.source.families import LeftOut
 
 
 def choice(*names: str) -> HarvestChoice:
@@ -46,6 +50,23 @@ def test_a_stop_says_what_is_kept_and_which_command_goes_on(
     said = capsys.readouterr()
     assert "3 of 9 shards" in said.err and "ace train harvest 'a folder' --out x" in said.err
     assert not said.out
+
+
+def test_what_was_left_out_of_a_harvest_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    gone = LeftOut(project="jedi", split="train", relative="parso", relative_split="test", functions=7)
+    corpus = Corpus(functions={"train": (), "validation": (), "test": ()}, left_out=(gone,))
+    monkeypatch.setattr(training, "make_harvest", lambda *_, **__: corpus)
+    run_harvest(choice("x"), tmp_path, Outlet(as_json=False, quiet=True))
+    assert "left out: jedi (train), a relative of parso (test)" in capsys.readouterr().err
+    run_harvest(choice("x"), tmp_path, Outlet(as_json=True, quiet=True))
+    told = json.loads(capsys.readouterr().out)
+    assert told["left_out"] == [asdict(gone)] and told["functions"] == {
+        "train": 0,
+        "validation": 0,
+        "test": 0,
+    }
 
 
 def test_a_harvest_among_corpora_is_refused(tmp_path: Path) -> None:

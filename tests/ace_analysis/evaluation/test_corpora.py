@@ -80,6 +80,25 @@ def test_training_has_at_most_so_many_functions(projects: Make) -> None:
     assert len(gather(request(projects(*NAMES), functions=2)).functions["train"]) == 2
 
 
+def test_relatives_of_held_out_projects_do_not_train(projects: Make, tmp_path: Path) -> None:
+    told: list[str] = []
+    root = projects(*NAMES, "httpx", "httpx2", "jedi", "parso")
+    corpus = gather(request(root), lambda text, _: told.append(text))
+    used = {each.project: split for split in SPLITS for each in corpus.functions[split]}
+    assert used["httpx2"] == "test" and used["parso"] == "validation"
+    assert {each.project: each.relative for each in corpus.left_out} == {"httpx": "httpx2", "jedi": "parso"}
+    assert not {"httpx", "jedi"} & set(used) and set(NAMES) <= set(used)
+    assert all(each.functions == FUNCTIONS_PER_FILE for each in corpus.left_out)
+    assert "left out 2 projects with relatives on another side of the split" in told
+    assert corpus_in(tmp_path / "h", request(root)) == corpus_in(tmp_path / "h", request(root))
+    assert corpus_in(tmp_path / "h", request(root)).left_out == corpus.left_out
+
+
+def test_a_side_that_only_relatives_would_fill_is_refused(projects: Make) -> None:
+    with pytest.raises(InputError, match=r"no project is left for train: httpx \(train\), a relative of"):
+        gather(request(projects("httpx", "httpx2", "parso")))
+
+
 def test_sides_are_never_empty_with_three_projects() -> None:
     for number in range(20):
         sides = sides_of({f"p{number}-{k}": k + 1 for k in range(3)})

@@ -109,6 +109,12 @@ def test_installed_functions_are_held_out_and_spread_evenly(installed: Callable[
     assert found == installed_functions(9)
 
 
+def test_relatives_of_projects_on_another_side_are_left_out(installed: Callable[..., None]) -> None:
+    installed(**{"stdlib": 2, "typing-extensions": 9, "rich": 2})
+    assert split_of("typing-extensions") == "test"
+    assert {function.project for function in installed_functions(9)} == {"rich"}
+
+
 def test_a_function_that_two_projects_share_is_taken_once(
     installed: Callable[..., None], tmp_path: Path
 ) -> None:
