@@ -1,6 +1,7 @@
 """The engine: one model and one bundle, and what can be asked of them.
 
-    scanning.py   Engine, ScanOptions: a document in, one report per scope out
+    scanning.py   Engine: a document in, one report per scope out
+    tasks.py      ScanOptions: what is asked for, and what there is to do
     prompts.py    from a scope to what the model is run on: windows, batches
     scores.py     a scope's scores as they are kept, independent of where the scope stands
     cache.py      kept scores, in memory and on disk
@@ -13,6 +14,7 @@ from ace_analysis.model.runtime import prepare
 
 prepare()
 
-from ace_analysis.engine.scanning import Engine, ScanOptions  # noqa: E402
+from ace_analysis.engine.scanning import Engine  # noqa: E402
+from ace_analysis.engine.tasks import ScanOptions  # noqa: E402
 
 __all__ = ["Engine", "ScanOptions"]

@@ -1,9 +1,7 @@
 """The engine's verbs. Everything that a finding is made of was decided below; this only wires it together."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,63 +12,26 @@ from ace_analysis.engine import scores as kept
 from ace_analysis.engine.cache import ResultCache
 from ace_analysis.engine.prompts import Piece, Reading, ScopePrompt, batches_of, padded, pieces_of
 from ace_analysis.engine.reports import Rules, report_of
-from ace_analysis.engine.scores import KeptSite, ScopeScores
+from ace_analysis.engine.scores import ScopeScores
+from ace_analysis.engine.tasks import Counters, ScanOptions, Task, collect
 from ace_analysis.errors import BundleError, Cancelled, SettingsError
 from ace_analysis.features.bundle import Bundle, find_bundle
-from ace_analysis.features.scoring import LatentFiring, SiteScorer, SiteScores
+from ace_analysis.features.scoring import SiteScorer, SiteScores
 from ace_analysis.model.loading import load_scanner
 from ace_analysis.model.scan import ResidualScanner, never
 from ace_analysis.model.store import Progress, resolve_model
 from ace_analysis.report.finding import ScopeReport
 from ace_analysis.settings import EngineSettings, cache_dir
-from ace_analysis.source.document import CodeDocument, TextSpan
+from ace_analysis.source.document import CodeDocument
 from ace_analysis.source.ignores import ignores_of
 from ace_analysis.source.kinds import KINDS
 from ace_analysis.source.sites import SiteKind, candidate_sites
-from ace_analysis.source.syntax import Scope, scopes_of
+from ace_analysis.source.syntax import scopes_of
 
 RESULTS = "results"
 TOKENS_PER_BATCH_CPU = 1024
 TOKENS_PER_BATCH_GPU = 16384
 """More would gain little speed, and each batch is how long an answer or a cancel has to wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanOptions:
-    """What to say of a document, and in which order to look.
-
-    `sites` adds the scores of all candidate sites. `max_false_alarms` (per 100 lines of clean code) overrides
-    the settings. Scopes that overlap `first` are read before the others, and with `only`, no others.
-    """
-
-    sites: bool = False
-    max_false_alarms: float | None = None
-    first: TextSpan | None = None
-    only: tuple[TextSpan, ...] | None = None
-
-
-@dataclass(slots=True)
-class Counters:
-    """What an engine has done since it was made. Tokens are without padding."""
-
-    scopes_read: int = 0
-    scopes_from_cache: int = 0
-    forward_passes: int = 0
-    tokens_run: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class _Task:
-    """Scopes with the same header and the same text, which are scored once."""
-
-    key: bytes
-    header: str
-    text: str
-    scopes: list[Scope] = field(default_factory=list)
-    is_visible: bool = False
-    waiting: int = 0
-    results: dict[int, KeptSite] = field(default_factory=dict)
 
 
 class Engine:
@@ -179,24 +140,24 @@ class Engine:
             with_sites=options.sites,
         )
 
-    def _tasks(self, document: CodeDocument, options: ScanOptions) -> list[_Task]:
+    def _tasks(self, document: CodeDocument, options: ScanOptions) -> list[Task]:
         """What is asked for, visible scopes first."""
-        tasks: dict[bytes, _Task] = {}
+        tasks: dict[bytes, Task] = {}
         for scope in scopes_of(document.text):
             if options.only is not None and not any(scope.span.overlaps(part) for part in options.only):
                 continue
             text = document.text[scope.span.start : scope.span.end]
             key = kept.key_of((*self._identity, scope.header, text))
-            task = tasks.setdefault(key, _Task(key, scope.header, text))
+            task = tasks.setdefault(key, Task(key, scope.header, text))
             task.scopes.append(scope)
             task.is_visible |= options.first is not None and scope.span.overlaps(options.first)
         return sorted(tasks.values(), key=lambda task: not task.is_visible)
 
     def _scores(
-        self, tasks: list[_Task], cancelled: Callable[[], bool]
-    ) -> Iterator[tuple[_Task, ScopeScores, bool]]:
+        self, tasks: list[Task], cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[Task, ScopeScores, bool]]:
         """Each task's scores: first what is kept, then what the model has to read."""
-        missing: list[_Task] = []
+        missing: list[Task] = []
         for task in tasks:
             data = self._cache.get(task.key)
             scores = kept.from_bytes(data) if data is not None else None
@@ -212,7 +173,7 @@ class Engine:
                 self.counters.scopes_read += len(task.scopes)
                 yield task, scores, False
 
-    def _read(self, tasks: list[_Task], cancelled: Callable[[], bool]) -> Iterator[tuple[_Task, ScopeScores]]:
+    def _read(self, tasks: list[Task], cancelled: Callable[[], bool]) -> Iterator[tuple[Task, ScopeScores]]:
         """Run the model over the tasks' prompts; a task is done with its last piece."""
         batches = self._batches(tasks)
         yield from ((task, ()) for task in tasks if not task.waiting)
@@ -221,12 +182,12 @@ class Engine:
                 raise Cancelled("the scan was cancelled by the caller")
             for piece, result in zip(batch, self._run(batch, cancelled), strict=True):
                 task = tasks[piece.owner]
-                _collect(task, piece, result)
+                collect(task, piece, result)
                 task.waiting -= 1
                 if not task.waiting:
                     yield task, tuple(task.results[index] for index in sorted(task.results))
 
-    def _batches(self, tasks: list[_Task]) -> list[list[Piece]]:
+    def _batches(self, tasks: list[Task]) -> list[list[Piece]]:
         prompts = [self._prompt(task) for task in tasks]
         tokens = self.scanner.tokenizer.encode_many([prompt.text for prompt in prompts])
         pieces: list[Piece] = []
@@ -237,7 +198,7 @@ class Engine:
         on_cpu = self.scanner.info.device.type == "cpu"
         return list(batches_of(pieces, TOKENS_PER_BATCH_CPU if on_cpu else TOKENS_PER_BATCH_GPU))
 
-    def _prompt(self, task: _Task) -> ScopePrompt:
+    def _prompt(self, task: Task) -> ScopePrompt:
         header = len(task.header)
         sites = (site for site in candidate_sites(task.text) if self._scorer.can_score(site))
         shifted = tuple(type(site)(site.span.shifted(header), site.kind, site.text) for site in sites)
@@ -249,25 +210,6 @@ class Engine:
         self.counters.forward_passes += 1
         self.counters.tokens_run += sum(len(piece) for piece in batch)
         return self._scorer.score(resid, [piece.to_score for piece in batch])
-
-
-def _collect(task: _Task, piece: Piece, result: SiteScores) -> None:
-    """Put a piece's scores into its task, counted from the scope's own start."""
-    header, end = piece.prompt.header, len(piece.prompt.text)
-
-    def own(span: TextSpan) -> TextSpan:
-        return TextSpan(max(span.start, header) - header, min(max(span.end, header), end) - header)
-
-    for place, index in enumerate(piece.sites):
-        logit = result.logits[place]
-        if math.isnan(logit):
-            continue
-        site = piece.prompt.sites[index]
-        evidence = tuple(
-            LatentFiring(each.latent, own(each.span), each.activation, each.threshold, each.weight)
-            for each in result.evidence.get(place, ())
-        )
-        task.results[index] = KeptSite(own(site.span), site.kind, logit, evidence)
 
 
 def _known_kinds(kinds: tuple[str, ...]) -> frozenset[str]:
