@@ -6,32 +6,17 @@ of the labels that a detector learns from are wrong (from above: weak tests let 
 
 import gzip
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ace_analysis.errors import InputError
+from ace_analysis.evaluation.sandbox import Limits, Sandbox
 from ace_analysis.source.mutation import MutationGenerator, MutationPair, MutationType
 from ace_analysis.source.mutation.generator import spread
 
 Progress = Callable[[str, float | None], None]
-
-_LAUNCHER = """
-import runpy, sys
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-except (ImportError, ValueError, OSError):
-    pass
-runpy.run_path(sys.argv[1], run_name="__main__")
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +35,7 @@ class SurvivalOptions:
     functions: int = 150
     mutants_per_function: int = 3
     seed: int = 0
-    seconds: float = 10.0
-    megabytes: int = 1024
-    """Address space of one run; 0 for no limit."""
+    limits: Limits = field(default_factory=lambda: Limits(megabytes=1024))
 
 
 @dataclass(slots=True)
@@ -81,25 +64,26 @@ def measure_survivors(
 ) -> SurvivalReport:
     """Run mutants of the functions in a file of JSON lines (`fixed` and `tests`) against their tests.
 
-    This runs the code of the file: each run in a process of its own, with a limit on time and memory, but
-    with no further protection. Name only files that you trust.
+    This runs the code of the file, in the sandbox, which guards against accidents and not against malice. Name
+    only files that you trust.
     """
     options = options or SurvivalOptions()
     rng = random.Random(options.seed)
     functions = list(read_tested(path))
     chosen = rng.sample(functions, min(options.functions, len(functions)))
     report = SurvivalReport()
+    sandbox = Sandbox(options.limits)
     generator = MutationGenerator(options.seed)
     for index, function in enumerate(chosen):
         if progress is not None:
             progress("running mutants", index / len(chosen))
-        if not passes(function.text, function.tests, options):
+        if not sandbox.passes(function.text, function.tests):
             report.failing += 1
             continue
         report.functions += 1
         pairs = spread(generator.mutations_of(function.text), options.mutants_per_function, rng)
         for pair in pairs:
-            _count(report, pair, passes(pair.negative, function.tests, options))
+            _count(report, pair, sandbox.passes(pair.negative, function.tests))
     return report
 
 
@@ -128,41 +112,3 @@ def read_tested(path: Path) -> Iterator[TestedFunction]:
                 ) from None
             if isinstance(text, str) and isinstance(tests, str) and tests.strip():
                 yield TestedFunction(name=str(row.get("id", number)), text=text, tests=tests)
-
-
-def passes(text: str, tests: str, options: SurvivalOptions) -> bool:
-    """Whether a text's tests run to their end, in a fresh process."""
-    done = f"done {random.SystemRandom().getrandbits(64):x}"
-    with tempfile.TemporaryDirectory(prefix="ace-mutant-") as folder:
-        script = Path(folder, "mutant.py")
-        script.write_text(f"{text}\n{tests}\nprint({done!r})\n", encoding="utf-8", errors="replace")
-        limit = options.megabytes * 2**20 or -1
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _LAUNCHER, str(script), str(limit)],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=options.seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        finally:
-            _end(process)
-    return process.returncode == 0 and output.decode(errors="replace").rstrip().endswith(done)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and whatever it started."""
-    try:
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except (ProcessLookupError, PermissionError):
-        pass
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
