@@ -64,8 +64,8 @@ def measure_survivors(
 ) -> SurvivalReport:
     """Run mutants of the functions in a file of JSON lines (`fixed` and `tests`) against their tests.
 
-    This runs the code of the file, in the sandbox, which guards against accidents and not against malice. Name
-    only files that you trust.
+    This runs the code of the file, in the sandbox, which guards against accidents and not against malice.
+    Name only files that you trust.
     """
     options = options or SurvivalOptions()
     rng = random.Random(options.seed)

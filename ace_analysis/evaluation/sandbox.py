@@ -3,8 +3,8 @@
 Each run has a fresh process in a folder of its own, an environment of its own (nothing of the caller's, so no
 secrets), limits on time, memory, files and what it writes, and is ended with all that it started. Where the
 system allows it without privileges (Linux, `unshare`) the run also has no network and its own process table,
-so that nothing survives it; elsewhere what leaves the process group does. This guards against accidents. It is
-no jail for code that means harm: run only code that you trust not to.
+so that nothing survives it; elsewhere what leaves the process group does. This guards against accidents. It
+is no jail for code that means harm: run only code that you trust not to.
 
 Python's hashes are seeded, so the same program and tests end the same way, and outcomes may be kept.
 """
@@ -31,6 +31,7 @@ WAIT_FACTOR = 3
 
 _OUT_OF_TIME = frozenset({-9 & 255, -24 & 255})
 """How the launcher tells that its child was ended by SIGKILL or SIGXCPU, which RLIMIT_CPU sends."""
+_FIXED = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
 _ISOLATED = ("unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--")
 _LAUNCHER = """
 import os, runpy, sys
@@ -65,7 +66,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one run may take: seconds of computing, megabytes of address space (0: no limit) and of each file."""
+    """What a run may take: seconds of computing, megabytes of address space (0: no limit) and of a file."""
 
     seconds: int = 10
     megabytes: int = 3072
@@ -109,7 +110,7 @@ class Sandbox:
 
 
 def _run(text: str, tests: str, limits: Limits) -> Outcome:
-    """The script writes a word that it can't know beforehand as its last act: `exit(0)` half way is no pass."""
+    """The script makes a file of a random name as its last act, so that `exit(0)` half way is no pass."""
     word = os.urandom(8).hex()
     with tempfile.TemporaryDirectory(prefix="ace-run-", ignore_cleanup_errors=True) as folder:
         script, done = Path(folder, "program.py"), Path(folder, f"done-{word}")
@@ -118,13 +119,7 @@ def _run(text: str, tests: str, limits: Limits) -> Outcome:
         process = subprocess.Popen(
             [*_prefix(), *_python(script, limits)],
             cwd=folder,
-            env={
-                "PATH": os.defpath,
-                "HOME": folder,
-                "TMPDIR": folder,
-                "LANG": "C.UTF-8",
-                "PYTHONHASHSEED": "0",
-            },
+            env={"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, **_FIXED},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
