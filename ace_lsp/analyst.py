@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
 from ace_analysis.errors import AceError
+from ace_analysis.report.attribution import Attribution
 from ace_analysis.report.finding import ScopeReport
 from ace_analysis.source.document import TextSpan
 
@@ -62,6 +63,21 @@ class ScanRequest:
     max_false_alarms: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainRequest:
+    """One place, in code points, of one version of one text."""
+
+    uri: str
+    version: int
+    text: str
+    offset: int
+    priority: Priority = Priority.HOVER
+
+
+OnProgress = Callable[[str, float | None], None]
+"""Hears what is being done, and which fraction of it is done where that is known."""
+
+
 class Analyst(Protocol):
     """Finds bugs, explains them, and says how it is."""
 
@@ -76,6 +92,10 @@ class Analyst(Protocol):
         self, request: ScanRequest, on_scope: Callable[[ScopeReport], None]
     ) -> tuple[ScopeReport, ...]:
         """Analyse a text; scopes are told as they come."""
+        ...
+
+    async def explain(self, request: ExplainRequest, on_progress: OnProgress) -> Attribution:
+        """Why the model says what it says of a place."""
         ...
 
     async def call(self, method: str, params: Mapping[str, Any], priority: Priority) -> Any:

@@ -20,6 +20,9 @@ class Client:
     watches_configuration: bool = False
     """Whether it has to be asked before it tells about changed settings."""
     watches_files: bool = False
+    shows_documents: bool = False
+    markdown: bool = False
+    """Whether a hover may be Markdown; the client says so by naming it before plain text."""
     server_status: bool = False
     """rust-analyzer's extension `experimental/serverStatus`."""
 
@@ -29,6 +32,7 @@ class Client:
             return bool(get_capability(capabilities, path, False))
 
         pull = get_capability(capabilities, "text_document.diagnostic", None)
+        formats = get_capability(capabilities, "text_document.hover.content_format", None) or ()
         experimental = capabilities.experimental
         return cls(
             pulls=pull is not None and can("workspace.diagnostics.refresh_support"),
@@ -38,6 +42,8 @@ class Client:
             configuration=can("workspace.configuration"),
             watches_configuration=can("workspace.did_change_configuration.dynamic_registration"),
             watches_files=can("workspace.did_change_watched_files.dynamic_registration"),
+            shows_documents=can("window.show_document.support"),
+            markdown=next(iter(formats), None) == types.MarkupKind.Markdown,
             server_status=_asked_for(experimental, "serverStatusNotification"),
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ace_lsp.configuration import Configuration
 from ace_lsp.features.commands import Commands
+from ace_lsp.features.explaining import Explainer
 from ace_lsp.features.progress import ProgressBar
 from ace_lsp.features.status import StatusReporter
 from ace_lsp.publishing import Publisher
@@ -35,6 +36,7 @@ class Parts:
         self.sessions = Sessions(desk, self.configuration)
         self.watch = SettingsWatch(server, self)
         self.watch.start(server.initialization_options)
+        self.explainer = Explainer(server, self)
         self.commands = Commands(server, self)
         self._cancelling: asyncio.Task[None] | None = None
 

@@ -47,7 +47,7 @@ class AceServer(LanguageServer):
         self.client = Client()
         self.initialization_options: object = None
         self._log = ClientLog(self)
-        for register in (_lifecycle, _documents, _notebooks, _settings, _commands):
+        for register in (_lifecycle, _documents, _notebooks, _settings, _features, _commands):
             register(self)
 
     @cached_property
@@ -150,10 +150,20 @@ def _settings(server: AceServer) -> None:
         await server.parts.watch.files_changed()
 
 
+def _features(server: AceServer) -> None:
+    @server.feature(types.TEXT_DOCUMENT_HOVER)
+    async def hover(params: types.HoverParams) -> types.Hover | None:
+        return await server.parts.explainer.hover(params)
+
+
 def _commands(server: AceServer) -> None:
     @server.command("ace.analyzeFile")
     async def analyze_file(uri: str) -> Any:
         return await server.parts.commands.analyze_file(uri)
+
+    @server.command("ace.explainHere")
+    async def explain_here(uri: str, position: Any, options: Any = None) -> Any:
+        return await server.parts.commands.explain_here(uri, position, options)
 
     @server.command("ace.restartWorker")
     async def restart_worker() -> Any:

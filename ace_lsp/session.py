@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ace_analysis.report.finding import Finding, ScopeReport
 from ace_analysis.source.document import TextSpan
@@ -59,14 +59,26 @@ class Session:
         self.findings: tuple[Finding, ...] = ()
         self._task: asyncio.Task[Summary] | None = None
         self._first: TextSpan | None = None
+        self._attached: set[asyncio.Task[Any]] = set()
 
     @property
     def busy(self) -> bool:
         return self._task is not None and not self._task.done()
 
+    def attach(self, task: "asyncio.Task[Any]") -> None:
+        """Have a task end with this version of the unit."""
+        self._attached.add(task)
+        task.add_done_callback(self._attached.discard)
+
+    def finding_at(self, offset: int) -> Finding | None:
+        """The finding that stands there, or ends there; the likeliest one where there are several."""
+        found = (each for each in self.findings if each.span.start <= offset <= each.span.end)
+        return max(found, key=lambda each: (offset < each.span.end, each.score), default=None)
+
     def move_to(self, unit: Unit) -> None:
         """There is a new version. What runs is for an old one, so it ends."""
         self.stop()
+        self._detach()
         old, new = self.unit.text, unit.text
         if old != new:
             start, old_end, shift = edited(old, new)
@@ -92,8 +104,14 @@ class Session:
     def close(self) -> None:
         """The unit is gone, or is not to be analysed any more."""
         self.stop()
+        self._detach()
         self.findings = ()
         self._desk.publisher.clear(self.unit.uri)
+
+    def _detach(self) -> None:
+        for task in self._attached:
+            task.cancel()
+        self._attached.clear()
 
     async def _analyse(self, settings: "DocumentSettings", priority: Priority, delay: float) -> Summary:
         unit = self.unit

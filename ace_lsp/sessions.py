@@ -41,6 +41,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def find(self, workspace: AceWorkspace, uri: str) -> Session | None:
+        """The session of the unit that a document belongs to."""
+        unit = unit_of(workspace, uri)
+        return self._sessions.get(unquote(unit.uri)) if unit is not None else None
+
     def open(self, workspace: AceWorkspace, uri: str) -> None:
         unit = unit_of(workspace, uri)
         if unit is None:

@@ -31,7 +31,7 @@ class Part:
         return TextSpan(self.start, self.start + len(self.lines.text))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Unit:
     """One version of one thing to analyse. `uri` names it, also in the engine's messages."""
 
@@ -47,6 +47,11 @@ class Unit:
     def part(self, uri: str) -> Part | None:
         wanted = unquote(uri)
         return next((part for part in self.parts if unquote(part.uri) == wanted), None)
+
+    def span_of(self, uri: str, where: types.Range) -> TextSpan | None:
+        """The span in this unit of a range in one of its documents; None for another document."""
+        part = self.part(uri)
+        return part.lines.span_of(where).shifted(part.start) if part is not None else None
 
     def place(self, span: TextSpan) -> tuple[Part, TextSpan] | None:
         """The part that a span starts in, and the span inside it; cut at the part's end."""

@@ -16,10 +16,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ace_analysis.report.finding import ScopeReport
-from ace_analysis.report.wire import scope_report_from_wire
-from ace_lsp.analyst import AnalystError, AnalystUnavailable, Priority, ScanRequest, State, Status
+from ace_lsp.analyst import AnalystError, AnalystUnavailable, Priority, State, Status
 from ace_lsp.jobs import Job, JobQueue
+from ace_lsp.verbs import Verbs
 from ace_lsp.worker_process import WorkerDied, WorkerPlan, WorkerProcess, WorkerRefused
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ LONGEST_BACKOFF = 60.0
 AGAIN = "the worker ended; the next job starts it again"
 
 
-class WorkerAnalyst:
+class WorkerAnalyst(Verbs):
     """See the module's docstring; the interface is `ace_lsp.analyst.Analyst`."""
 
     def __init__(self, plan: Callable[[], WorkerPlan]) -> None:
@@ -57,31 +56,11 @@ class WorkerAnalyst:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    def subscribe(self, listener: Callable[[Status], None]) -> None:
-        self._listeners.append(listener)
-
     def supports(self, method: str) -> bool:
         return method in self._status.info.get("methods", ())
 
-    async def scan(
-        self, request: ScanRequest, on_scope: Callable[[ScopeReport], None]
-    ) -> tuple[ScopeReport, ...]:
-        params: dict[str, Any] = {"uri": request.uri, "version": request.version, "text": request.text}
-        if request.first is not None:
-            params["first"] = [request.first.start, request.first.end]
-        if request.max_false_alarms is not None:
-            params["max_false_alarms"] = request.max_false_alarms
-
-        def hear(method: str, note: Mapping[str, Any]) -> None:
-            if method == "ace/scope":
-                on_scope(scope_report_from_wire(note["scope"]))
-
-        job = Job(method="ace/scan", params=params, priority=request.priority, on_note=hear)
-        result = await self._submit(job)
-        return tuple(scope_report_from_wire(each) for each in result["scopes"])
-
-    async def call(self, method: str, params: Mapping[str, Any], priority: Priority) -> Any:
-        return await self._submit(Job(method=method, params=params, priority=priority))
+    def subscribe(self, listener: Callable[[Status], None]) -> None:
+        self._listeners.append(listener)
 
     async def restart(self) -> None:
         self._crashes = 0

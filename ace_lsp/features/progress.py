@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lsprotocol import types
 
@@ -19,6 +19,13 @@ logger = logging.getLogger(__name__)
 
 SLOW = 1.0
 """Seconds after which work is worth a progress bar."""
+
+
+Result = TypeVar("Result")
+
+
+class CancelledByPerson(Exception):
+    """The bar was cancelled."""
 
 
 class ProgressBar:
@@ -82,6 +89,27 @@ class ProgressBar:
             self._on_cancel()
 
 
+async def watched(
+    server: "AceServer", title: str, work: Callable[[Callable[[str, float | None], None]], Awaitable[Result]]
+) -> Result:
+    """Work that a person asked for, with a bar from the start; cancelling the bar raises CancelledByPerson.
+
+    `work` gets how to report.
+    """
+    bar = ProgressBar(server, title, on_cancel=lambda: _cancel(task))
+    task = asyncio.ensure_future(work(bar.report))
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    finally:
+        bar.end()
+    if task.cancelled():
+        raise CancelledByPerson
+    return task.result()
+
+
 @contextlib.asynccontextmanager
 async def slow_work(
     make: Callable[[], ProgressBar], may_show: Callable[[], bool]
@@ -119,3 +147,7 @@ async def slow_work(
 
 def _percentage(fraction: float | None) -> int | None:
     return None if fraction is None else round(100 * max(0.0, min(1.0, fraction)))
+
+
+def _cancel(task: asyncio.Future[Any]) -> None:
+    task.cancel()

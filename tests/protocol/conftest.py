@@ -13,54 +13,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import pytest_lsp
 from lsprotocol import types
+from pygls.protocol import default_converter
 from pytest_lsp import make_test_lsp_client
 
 HERE = Path(__file__).parent
 PATIENCE = 20.0
 
 
-def vs_code() -> types.ClientCapabilities:
-    """VS Code 1.100 with vscode-languageclient 10, as far as it concerns a server like this one."""
-    text = types.TextDocumentClientCapabilities(
-        synchronization=types.TextDocumentSyncClientCapabilities(
-            dynamic_registration=True, will_save=True, will_save_wait_until=True, did_save=True
-        ),
-        publish_diagnostics=types.PublishDiagnosticsClientCapabilities(
-            related_information=True, version_support=False, code_description_support=True, data_support=True
-        ),
-        diagnostic=types.DiagnosticClientCapabilities(
-            dynamic_registration=True, related_document_support=False
-        ),
-    )
-    workspace = types.WorkspaceClientCapabilities(
-        apply_edit=True,
-        configuration=True,
-        workspace_folders=True,
-        did_change_configuration=types.DidChangeConfigurationClientCapabilities(dynamic_registration=True),
-        did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(
-            dynamic_registration=True, relative_pattern_support=True
-        ),
-        diagnostics=types.DiagnosticWorkspaceClientCapabilities(refresh_support=True),
-    )
-    return types.ClientCapabilities(
-        text_document=text,
-        workspace=workspace,
-        notebook_document=types.NotebookDocumentClientCapabilities(
-            synchronization=types.NotebookDocumentSyncClientCapabilities(dynamic_registration=True)
-        ),
-        window=types.WindowClientCapabilities(work_done_progress=True),
-        general=types.GeneralClientCapabilities(position_encodings=[types.PositionEncodingKind.Utf16]),
-    )
-
-
 def capabilities_of(profile: str) -> types.ClientCapabilities:
-    if profile == "vscode":
-        return vs_code()
+    """What a client says it can do, as far as it concerns a server like this one: VS Code 1.100 with
+    vscode-languageclient 10, Neovim 0.11, Emacs 30 with eglot; "bare" says nothing."""
     if profile == "bare":
         return types.ClientCapabilities()
-    return pytest_lsp.client_capabilities({"neovim": "neovim@v0.11", "emacs": "emacs"}[profile])
+    said = json.loads((HERE / "profiles" / f"{profile}.json").read_text())
+    return default_converter().structure(said, types.ClientCapabilities)
 
 
 class Editor:
@@ -71,6 +38,7 @@ class Editor:
         self.published: list[types.PublishDiagnosticsParams] = []
         self.statuses: list[dict[str, Any]] = []
         self.refreshes = 0
+        self.documents_shown: list[types.ShowDocumentParams] = []
         self.registrations: list[types.Registration] = []
         self.versions: dict[str, int] = {}
         self.patience = PATIENCE
@@ -96,6 +64,11 @@ class Editor:
         def status(params: Any) -> None:
             self.statuses.append({name: getattr(params, name) for name in ("health", "quiescent", "message")})
 
+        def show(params: types.ShowDocumentParams) -> types.ShowDocumentResult:
+            self.documents_shown.append(params)
+            return types.ShowDocumentResult(success=True)
+
+        features[types.WINDOW_SHOW_DOCUMENT] = show
         features[types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS] = publish
         features[types.WORKSPACE_DIAGNOSTIC_REFRESH] = refresh
         features[types.CLIENT_REGISTER_CAPABILITY] = register
@@ -132,6 +105,11 @@ class Editor:
     def close(self, uri: str) -> None:
         document = types.TextDocumentIdentifier(uri)
         self.client.text_document_did_close(types.DidCloseTextDocumentParams(text_document=document))
+
+    async def hover(self, uri: str, line: int, character: int) -> Any:
+        document = types.TextDocumentIdentifier(uri)
+        params = types.HoverParams(text_document=document, position=types.Position(line, character))
+        return await self.client.text_document_hover_async(params)
 
     async def pull(self, uri: str, known: str | None = None) -> Any:
         document = types.TextDocumentIdentifier(uri)

@@ -7,6 +7,11 @@
     DIE_ONCE      the same, the first time that any worker with this journal sees it
     NOISE         a line on stdout, as libraries do
 
+and an explanation of any place, unless the text has one of
+
+    SLOW_WHY      two seconds before it, ended by a cancel
+    NO_WHY        it is refused
+
 What was asked goes into the journal, one JSON value per line.
 """
 
@@ -20,7 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from ace_analysis import worker
-from ace_analysis.errors import Cancelled, ModelNotFound
+from ace_analysis.errors import Cancelled, InputError, ModelNotFound
+from ace_analysis.report.attribution import (
+    Attribution,
+    AttributionTarget,
+    HeadScore,
+    LatentScore,
+    LayerScore,
+    TargetKind,
+    TokenScore,
+)
+from ace_analysis.report.attribution_wire import attribution_to_wire
 from ace_analysis.report.finding import Evidence, Finding, ScopeReport
 from ace_analysis.report.wire import to_wire
 from ace_analysis.source.document import TextSpan
@@ -106,6 +121,62 @@ def obey(job: worker.Job, part: str) -> None:
             time.sleep(0.01)
 
 
+def explain(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    text, offset = job.get("text"), job.get("offset")
+    note("explain", offset=offset, version=job.params.get("version"))
+    if "NO_WHY" in text:
+        raise InputError("expected a scope of at most 1,024 tokens, got 2,000")
+    if "SLOW_WHY" in text:
+        wait(job, 2.0)
+    note("explained", offset=offset)
+    start = re.search(r"\w*$", text[:offset]).start()  # pyright: ignore
+    end = offset + re.match(r"\w*", text[offset:]).end()  # pyright: ignore
+    span = TextSpan(start, max(end, start + 1))
+    finding = text[start:end] == "BUG"
+    target = AttributionTarget(
+        kind=TargetKind.FINDING if finding else TargetKind.TOKEN,
+        span=span,
+        text=text[span.start : span.end],
+        description="log-odds that `BUG` is wrong" if finding else "logit of this token",
+        finding_kind="comparison" if finding else None,
+        probability=0.9,
+        alternative=None if finding else "beta",
+    )
+    latent = LatentScore(
+        latent=7,
+        feature="blocks.1.hook_resid_post/7",
+        activation=3.0,
+        threshold=1.0,
+        score=1.5,
+        span=span,
+        label="a name that *ends* an expression",
+    )
+    why = Attribution(
+        target=target,
+        unit="log-odds" if finding else "logits",
+        value=2.25,
+        latents=(latent,) if finding else (),
+        heads=(HeadScore(1, 0, -0.75), HeadScore(0, 3, 0.5)),
+        layers=(LayerScore(0, 0.5, -0.25),),
+        tokens=(TokenScore(span, text[span.start : span.end], 1.25), TokenScore(None, "<start>", -0.5)),
+        unexplained=0.125,
+        method="one transposed pass",
+        notes=("Checked against nothing.",),
+    )
+    return attribution_to_wire(why)
+
+
+def wait(job: worker.Job, seconds: float) -> None:
+    """Work that takes so long, tells how far it is and can be cancelled."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        job.progress("working", 1 - left / seconds)
+        if job.cancelled():
+            note("cancelled", method=job.method)
+            raise Cancelled("cancelled")
+        time.sleep(0.02)
+
+
 def found(start: int) -> Finding:
     span = TextSpan(start, start + 3)
     evidence = Evidence("blocks.1.hook_resid_post/7", span, activation=3.0, threshold=1.0, weight=0.5)
@@ -113,5 +184,5 @@ def found(start: int) -> Finding:
 
 
 if __name__ == "__main__":
-    worker.METHODS.update({"ace/load": load, "ace/info": info, "ace/scan": scan})
+    worker.METHODS.update({"ace/load": load, "ace/info": info, "ace/scan": scan, "ace/explain": explain})
     worker.main()

@@ -1,0 +1,194 @@
+"""Explanations on demand: for a hover over a finding, and for any place when a person asks.
+
+A hover says at once what the scan knows, and waits only a moment for more; what comes later is there for the
+next hover. An explanation belongs to one version of a text: it is asked for once, kept with that version, and
+cancelled by an edit, or when nobody waits for it any more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from lsprotocol import types
+
+from ace_analysis.report.attribution import Attribution
+from ace_analysis.report.attribution_wire import attribution_to_wire
+from ace_analysis.report.finding import Finding
+from ace_analysis.source.document import TextSpan
+from ace_lsp.analyst import ExplainRequest, OnProgress, Priority, State
+from ace_lsp.features.hover import Told, hover_of, markdown_of, plain_of
+from ace_lsp.session import Session
+from ace_lsp.units import Unit
+
+if TYPE_CHECKING:
+    from ace_lsp.parts import Parts
+    from ace_lsp.server import AceServer
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+"""Seconds that a hover waits for the explanation before it says what is known without."""
+
+METHOD = "ace/explain"
+COMING = "Which heads, layers and source tokens are behind this is being worked out; hover again to see it."
+
+
+class NothingThere(Exception):
+    """Why a place has no explanation; the message is fit for a person."""
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One explanation, asked for or here."""
+
+    task: "asyncio.Task[Attribution]"
+    waiting: int = 0
+
+    @property
+    def result(self) -> Attribution | None:
+        ended = self.task.done() and not self.task.cancelled() and self.task.exception() is None
+        return self.task.result() if ended else None
+
+
+class Explainer:
+    """Answers hovers and the command `ace.explainHere`."""
+
+    def __init__(self, server: "AceServer", parts: "Parts") -> None:
+        self._server = server
+        self._parts = parts
+        self._asked: WeakKeyDictionary[Unit, dict[int, _Asked]] = WeakKeyDictionary()
+        """By version of a unit, and by the offset that was asked about."""
+
+    async def hover(self, params: types.HoverParams) -> types.Hover | None:
+        """What is known of the finding, or of the explained token, at a position."""
+        place = self._place(params.text_document.uri, params.position)
+        if place is None:
+            return None
+        session, offset = place
+        unit, finding = session.unit, session.finding_at(offset)
+        if finding is None:
+            return self._hover(unit, self._told(unit, None, self._explained(unit, offset), ""))
+        why, note = None, ""
+        if self._may_ask():
+            why, note = await self._within_patience(session, finding)
+        return self._hover(unit, self._told(unit, finding, why, note))
+
+    async def explain_here(
+        self, uri: str, position: types.Position, on_progress: OnProgress
+    ) -> dict[str, Any]:
+        """An explanation of whatever stands there; raises NothingThere, AnalystError."""
+        place = self._place(uri, position)
+        if place is None:
+            raise NothingThere(f"expected a place in a Python document that is open, got {uri!r}")
+        session, offset = place
+        unit, finding = session.unit, session.finding_at(offset)
+        if finding is not None:
+            offset = finding.span.start
+        asked = self._ask(session, offset, Priority.COMMAND, on_progress)
+        await _ended(asked, None)
+        if asked.task.cancelled():
+            raise NothingThere("the document was changed or closed, or the explanation was cancelled")
+        why = asked.task.result()
+        told = self._told(unit, finding, why, "")
+        return {
+            "attribution": attribution_to_wire(why),
+            "markdown": markdown_of(told),
+            "plain": plain_of(told),
+        }
+
+    def _place(self, uri: str, position: types.Position) -> tuple[Session, int] | None:
+        session = self._parts.sessions.find(self._server.documents, uri)
+        span = session.unit.span_of(uri, types.Range(position, position)) if session is not None else None
+        return (session, span.start) if session is not None and span is not None else None
+
+    def _may_ask(self) -> bool:
+        """Not where it would be refused."""
+        status = self._parts.analyst.status
+        known = "methods" in status.info
+        return status.state is not State.FAILED and (self._parts.analyst.supports(METHOD) or not known)
+
+    def _explained(self, unit: Unit, offset: int) -> Attribution | None:
+        results = (asked.result for asked in self._asked.get(unit, {}).values())
+        spans = (each for each in results if each is not None)
+        return next((each for each in spans if each.target.span.start <= offset < each.target.span.end), None)
+
+    async def _within_patience(self, session: Session, finding: Finding) -> tuple[Attribution | None, str]:
+        """The explanation if it comes in time, else why not."""
+        asked = self._ask(session, finding.span.start, Priority.HOVER, _nobody)
+        if not await _ended(asked, PATIENCE):
+            return None, COMING
+        if asked.task.cancelled():  # by an edit: there will be another hover
+            return None, ""
+        error = asked.task.exception()
+        return asked.result, f"There is no explanation: {error}" if error is not None else ""
+
+    def _ask(self, session: Session, offset: int, priority: Priority, on_progress: OnProgress) -> _Asked:
+        """The explanation of a place, asked for now unless it was before; a failure is asked for again."""
+        unit = session.unit
+        of_unit = self._asked.setdefault(unit, {})
+        before = of_unit.get(offset)
+        if before is not None and (not before.task.done() or before.result is not None):
+            return before
+        request = ExplainRequest(
+            uri=unit.uri, version=unit.version, text=unit.text, offset=offset, priority=priority
+        )
+        task = asyncio.ensure_future(self._parts.analyst.explain(request, on_progress))
+        task.add_done_callback(_look_at_the_error)
+        session.attach(task)
+        asked = of_unit[offset] = _Asked(task)
+        return asked
+
+    def _told(self, unit: Unit, finding: Finding | None, why: Attribution | None, note: str) -> Told:
+        return Told(text=unit.text, where=_words(unit), finding=finding, attribution=why, note=note)
+
+    def _hover(self, unit: Unit, told: Told) -> types.Hover | None:
+        if told.finding is not None:
+            span = told.finding.span
+        elif told.attribution is not None:
+            span = told.attribution.target.span
+        else:
+            return None
+        place = unit.place(span)
+        where = place[0].lines.range_of(place[1]) if place is not None else None
+        return hover_of(told, where, markdown=self._server.client.markdown)
+
+
+async def _ended(asked: _Asked, seconds: float | None) -> bool:
+    """Wait for it. Who is cancelled while waiting alone takes the work along; who has no more time, not."""
+    asked.waiting += 1
+    try:
+        await asyncio.wait({asked.task}, timeout=seconds)
+    except asyncio.CancelledError:
+        if asked.waiting == 1:
+            asked.task.cancel()
+        raise
+    finally:
+        asked.waiting -= 1
+    return asked.task.done()
+
+
+def _words(unit: Unit) -> Callable[[TextSpan], str]:
+    """A place in words, as a person counts."""
+
+    def words(span: TextSpan) -> str:
+        place = unit.place(span)
+        if place is None:
+            return "elsewhere"
+        part, local = place
+        line = f"line {part.lines.line_at(local.start) + 1}"
+        return f"cell {unit.parts.index(part) + 1}, {line}" if unit.is_notebook else line
+
+    return words
+
+
+def _nobody(_: str, __: float | None) -> None:
+    """Hears the progress of what nobody watches."""
+
+
+def _look_at_the_error(task: "asyncio.Task[Any]") -> None:
+    """So that asyncio doesn't complain of one that no hover came back for."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.info("not explained: %s", error)
