@@ -1,0 +1,259 @@
+"""One forward pass, and everything in it that is frozen: patterns, the norms' scales, the gates' slopes.
+
+With these held where they were, the rest of the network is linear from the embedding on. The forward pass is
+written out instead of hooked, so that what is frozen is visible, and so that nothing is computed that no
+transposed pass needs; that it is the model's own computation is tested against the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from ace_analysis.decomposition.anatomy import Anatomy, Attention, Block, FeedForward, Linear, Norm
+from ace_analysis.errors import Cancelled, InputError
+from ace_analysis.model.scan import never
+
+FrozenGate = Literal["gate_frozen", "half"]
+FROZEN_GATES: tuple[FrozenGate, ...] = get_args(FrozenGate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slopes:
+    """A frozen MLP between its two linear maps: `up * x_up + gate * x_gate`; `gate` None: 0 throughout."""
+
+    up: Float[Tensor, "pos d_mlp"]
+    gate: Float[Tensor, "pos d_mlp"] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenBlock:
+    """What one block did. Scales are those of its norms, None for a norm that the family lacks.
+
+    `attention_write` and `mlp_write` are what was added to the residual stream.
+    """
+
+    resid_pre: Float[Tensor, "pos d_model"]
+    attention_scale: Float[Tensor, "pos 1"]
+    pattern: Float[Tensor, "head pos pos"]
+    z: Float[Tensor, "pos head head_dim"]
+    after_attention_scale: Float[Tensor, "pos 1"] | None
+    attention_write: Float[Tensor, "pos d_model"]
+    mlp_scale: Float[Tensor, "pos 1"]
+    slopes: Slopes
+    after_mlp_scale: Float[Tensor, "pos 1"] | None
+    mlp_write: Float[Tensor, "pos d_model"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenRun:
+    """A text's run through the first blocks; `resid` is the residual stream behind the last of them."""
+
+    anatomy: Anatomy
+    gate: FrozenGate
+    blocks: tuple[FrozenBlock, ...]
+    resid: Float[Tensor, "pos d_model"]
+
+    @property
+    def length(self) -> int:
+        """Tokens."""
+        return len(self.resid)
+
+    def resid_post(self, layer: int) -> Float[Tensor, "pos d_model"]:
+        """The residual stream behind a block."""
+        return self.resid if layer == len(self.blocks) - 1 else self.blocks[layer + 1].resid_pre
+
+
+@torch.no_grad()
+def freeze(
+    anatomy: Anatomy,
+    ids: Int[Tensor, "*one pos"],
+    n_blocks: int,
+    *,
+    gate: FrozenGate = "gate_frozen",
+    cancelled: Callable[[], bool] = never,
+) -> FrozenRun:
+    """Run a text through the first blocks.
+
+    Args:
+        anatomy: the model.
+        ids: one text's token ids, `[pos]` or `[1, pos]`.
+        n_blocks: how many blocks.
+        gate: how a gated MLP is made linear, see `rules.gated`.
+        cancelled: asked before each block.
+
+    Raises:
+        Cancelled: when `cancelled()` turned true.
+        InputError: no text, or more than one, or a rule of that name is not known.
+    """
+    if gate not in FROZEN_GATES:
+        raise InputError(f"expected a frozen gate among {', '.join(FROZEN_GATES)}, got {gate!r}")
+    resid = anatomy.embed(one_text(ids)[None])[0]
+    rope = anatomy.rope(len(resid))
+    blocks: list[FrozenBlock] = []
+    for block in anatomy.blocks[:n_blocks]:
+        ask(cancelled)
+        frozen = _run(block, resid, rope, gate)
+        blocks.append(frozen)
+        resid = resid + frozen.attention_write + frozen.mlp_write
+    return FrozenRun(anatomy, gate, tuple(blocks), resid)
+
+
+def one_text(ids: Int[Tensor, "*one pos"]) -> Int[Tensor, " pos"]:
+    """The ids of the only text.
+
+    Raises:
+        InputError: none, more than one, or an empty one.
+    """
+    if ids.ndim not in (1, 2) or ids.numel() == 0 or (ids.ndim == 2 and len(ids) != 1):
+        raise InputError(f"expected the token ids of one text, [pos] or [1, pos], got {list(ids.shape)}")
+    return ids.reshape(-1)
+
+
+def ask(cancelled: Callable[[], bool]) -> None:
+    """Raise Cancelled when the caller has cancelled."""
+    if cancelled():
+        raise Cancelled("the attribution was cancelled by the caller; nothing was kept")
+
+
+def linear(x: Float[Tensor, "*pos n_in"], part: Linear) -> Float[Tensor, "*pos n_out"]:
+    """A part's linear map with its bias, in the dtype of `x`."""
+    bias = part.bias
+    return functional.linear(x, part.weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
+def scale_of(x: Float[Tensor, "*pos d_model"], norm: Norm) -> Float[Tensor, "*pos 1"]:
+    """What a norm multiplies by: one over the root of the mean square, or over the standard deviation."""
+    if norm.centres:
+        x = x - x.mean(-1, keepdim=True)
+    return (x.square().mean(-1, keepdim=True) + norm.eps).rsqrt()
+
+
+def normed(
+    x: Float[Tensor, "*pos d_model"], norm: Norm, scale: Float[Tensor, "*pos 1"]
+) -> Float[Tensor, "*pos d_model"]:
+    """A norm with a given scale."""
+    if norm.centres:
+        x = x - x.mean(-1, keepdim=True)
+    y = x * scale * norm.gain.to(x.dtype)
+    return y if norm.bias is None else y + norm.bias.to(x.dtype)
+
+
+def rotated(
+    x: Float[Tensor, "*head pos head_dim"],
+    rope: tuple[Float[Tensor, "pos head_dim"], Float[Tensor, "pos head_dim"]],
+) -> Float[Tensor, "*head pos head_dim"]:
+    """Queries or keys turned by their positions (RoPE, arXiv:2104.09864, eq. 34; halves as in GPT-NeoX)."""
+    cos, sin = rope
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def split_heads(
+    x: Float[Tensor, "*batch pos width"], head_dim: int
+) -> Float[Tensor, "*batch head pos head_dim"]:
+    """Heads in front of positions."""
+    return x.unflatten(-1, (-1, head_dim)).transpose(-2, -3)
+
+
+def visible(length: int, window: int | None, device: torch.device) -> Bool[Tensor, "pos pos"]:
+    """True where a token (row) attends to another (column)."""
+    all_before = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    return all_before if window is None else all_before.triu(1 - window)
+
+
+def scores_of(
+    q: Float[Tensor, "*batch head pos head_dim"],
+    k: Float[Tensor, "*batch kv_head pos head_dim"],
+    attention: Attention,
+) -> Float[Tensor, "*batch head pos pos"]:
+    """Scaled and capped scores of each query with each key, before the mask."""
+    group = attention.n_heads // attention.n_kv_heads
+    grouped = q.unflatten(-3, (attention.n_kv_heads, group))
+    scores = (grouped @ k.unsqueeze(-3).transpose(-1, -2)).flatten(-4, -3) * attention.scaling
+    cap = attention.soft_cap
+    return scores if cap is None else cap * (scores / cap).tanh()
+
+
+def pattern_of(
+    scores: Float[Tensor, "*batch head pos pos"], attention: Attention
+) -> Float[Tensor, "*batch head pos pos"]:
+    """Each token's weights over those that it attends to."""
+    mask = visible(scores.shape[-1], attention.window, scores.device)
+    return scores.masked_fill(~mask, float("-inf")).softmax(-1)
+
+
+def mixed(
+    pattern: Float[Tensor, "*batch head pos pos"], v: Float[Tensor, "*vbatch kv_head pos head_dim"]
+) -> Float[Tensor, "*batch pos head head_dim"]:
+    """Values by their weights; heads of a group share theirs."""
+    kv_heads = v.shape[-3]
+    grouped = pattern.unflatten(-3, (kv_heads, -1))
+    return (grouped @ v.unsqueeze(-3)).flatten(-4, -3).transpose(-2, -3)
+
+
+def secant(
+    x: Float[Tensor, "*pos d_mlp"], activation: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "*pos d_mlp"]:
+    """`activation(x) / x`, the slope that makes a frozen activation complete; its limit at 0 is 1/2."""
+    return torch.where(x == 0, 0.5, activation(x) / x)
+
+
+def slopes_of(
+    mlp: FeedForward,
+    gate: Float[Tensor, "*pos d_mlp"] | None,
+    up: Float[Tensor, "*pos d_mlp"],
+    rule: FrozenGate,
+) -> tuple[Float[Tensor, "*pos d_mlp"], Float[Tensor, "*pos d_mlp"] | None]:
+    """The slopes of `rules.gated`, `rules.activation_frozen` at one run: of the up and of the gate side."""
+    if gate is None:
+        return secant(up, mlp.activation), None
+    if rule == "gate_frozen":
+        return mlp.activation(gate), None
+    share = 0.5 * secant(gate, mlp.activation)
+    return share * gate, share * up
+
+
+def _run(block: Block, resid: Tensor, rope: tuple[Tensor, Tensor], rule: FrozenGate) -> FrozenBlock:
+    attention, mlp = block.attn, block.mlp
+    attention_scale = scale_of(resid, block.before_attention)
+    x = normed(resid, block.before_attention, attention_scale)
+    q, k, v = (
+        split_heads(linear(x, each), attention.head_dim) for each in (attention.q, attention.k, attention.v)
+    )
+    pattern = pattern_of(scores_of(rotated(q, rope), rotated(k, rope), attention), attention)
+    z = mixed(pattern, v)
+    attention_write, after_attention_scale = _written(
+        linear(z.flatten(-2), attention.o), block.after_attention
+    )
+    middle = resid + attention_write
+    mlp_scale = scale_of(middle, block.before_mlp)
+    x = normed(middle, block.before_mlp, mlp_scale)
+    gate, up = None if mlp.gate is None else linear(x, mlp.gate), linear(x, mlp.up)
+    slopes = Slopes(*slopes_of(mlp, gate, up, rule))
+    hidden = slopes.up * up if slopes.gate is None or gate is None else slopes.up * up + slopes.gate * gate
+    mlp_write, after_mlp_scale = _written(linear(hidden, mlp.down), block.after_mlp)
+    return FrozenBlock(
+        resid_pre=resid,
+        attention_scale=attention_scale,
+        pattern=pattern,
+        z=z,
+        after_attention_scale=after_attention_scale,
+        attention_write=attention_write,
+        mlp_scale=mlp_scale,
+        slopes=slopes,
+        after_mlp_scale=after_mlp_scale,
+        mlp_write=mlp_write,
+    )
+
+
+def _written(x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor | None]:
+    """What a part adds to the residual stream, and the scale of the norm behind it."""
+    if norm is None:
+        return x, None
+    scale = scale_of(x, norm)
+    return normed(x, norm, scale), scale
