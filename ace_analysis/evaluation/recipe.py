@@ -27,6 +27,8 @@ from ace_analysis.features.calibration import fit_calibration
 from ace_analysis.features.coder_quality import CoderQuality, coder_quality
 from ace_analysis.features.discovery import Discovery, DiscoveryOptions, HeldOut, discover
 from ace_analysis.features.harvest import Progress
+from ace_analysis.features.labelling import latents_to_name, top_tokens
+from ace_analysis.features.labels import Labels
 from ace_analysis.features.pairs import NaturalSites, PairActivations
 from ace_analysis.features.readout import ReadoutOptions, fit_readout, logits
 from ace_analysis.features.sparse_coder import SparseCoder
@@ -34,6 +36,8 @@ from ace_analysis.features.storage import load_own_coder, save_sparse_coder
 from ace_analysis.features.table import SiteTable, joined, site_table
 from ace_analysis.features.training import TrainingOptions
 from ace_analysis.model.scan import never
+from ace_analysis.model.store import resolve_model
+from ace_analysis.model.tokens import CodeTokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,7 @@ def make_bundle(
         about=options.about,
         training={"harvested": harvests.ordinary_tokens(), **asdict(options.training)},
     )
-    return replace(bundle, card=card_of(facts)).save(out, dtype=dtype)
+    return replace(bundle, card=card_of(facts), labels=steps.labels(bundle)).save(out, dtype=dtype)
 
 
 def _coder_for(
@@ -128,6 +132,9 @@ class _Steps:
         functions = clean_functions(self.harvests.test.shards, self.options.loss_functions)
         model = load_language_model(self.harvests.model, self.options.device, self.options.dtype)
         return loss_recovered(model, self.coder, functions, progress=self.progress, cancelled=self.cancelled)
+
+    def labels(self, bundle: Bundle) -> Labels:
+        return labels_of(bundle, self.harvests, progress=self.progress, cancelled=self.cancelled)
 
     def table(self, split: str) -> SiteTable:
         shards = {
@@ -177,6 +184,30 @@ class _Steps:
             calibration=fit_calibration(validation, logits(validation, readout)),
             max_tokens=self.options.max_tokens,
         )
+
+
+def labels_of(
+    bundle: Bundle,
+    harvests: Harvests,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] = never,
+) -> Labels:
+    """What a bundle's latents fire on in the training projects.
+
+    Raises:
+        ModelNotFound: the model, whose tokenizer spells the tokens, is not on this machine.
+        Cancelled: the caller asked to stop.
+    """
+    tokenizer = CodeTokenizer.from_folder(resolve_model(harvests.model).folder)
+    return top_tokens(
+        harvests.train_shards,
+        bundle.coder,
+        latents_to_name(bundle),
+        tokenizer.spell,
+        progress=progress,
+        cancelled=cancelled,
+    )
 
 
 def pairs_of(table: SiteTable) -> PairActivations:

@@ -6,6 +6,7 @@ A bundle is one folder, made for one model: its fingerprint is checked before an
     sparse_coder.safetensors   see features.storage
     readout.safetensors        weights [slot, latent]
     catalog.json               the error features, strongest first
+    labels.json                what latents fire on; may be missing
     card.md                    data and measurements, for people
 """
 
@@ -13,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ace_analysis.errors import BundleError, FingerprintError, InputError, StorageError
+from ace_analysis.features.labels import Labels, read_labels, write_labels
 from ace_analysis.features.positions import LINE_END
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import CoderDtype, load_own_coder, save_sparse_coder
@@ -148,6 +150,7 @@ class Bundle:
     catalog: tuple[ErrorFeature, ...] = ()
     max_tokens: int = MAX_TOKENS
     card: str = ""
+    labels: Labels = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         width = self.readout.weights.shape[1]
@@ -180,6 +183,7 @@ class Bundle:
                 catalog=tuple(_feature(each) for each in catalog["features"]),
                 max_tokens=int(about["max_tokens"]),
                 card=card.read_text(encoding="utf-8") if card.is_file() else "",
+                labels=read_labels(folder),
             )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, InputError) as e:
             raise BundleError(f"{folder}: the bundle is damaged or incomplete ({e!r})") from e
@@ -201,6 +205,7 @@ class Bundle:
             save_file({"weights": self.readout.weights.float().cpu().contiguous()}, folder / READOUT_FILE)
             _write_json(folder / CATALOG_FILE, {"features": [asdict(each) for each in self.catalog]})
             (folder / CARD_FILE).write_text(self.card, encoding="utf-8")
+            write_labels(folder, self.labels)
             _write_json(folder / BUNDLE_FILE, about)
         except (OSError, SafetensorError) as error:
             raise StorageError(f"{folder}: the bundle can't be written ({error})") from error

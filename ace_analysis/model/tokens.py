@@ -94,6 +94,15 @@ class CodeTokenizer:
             raise InputError(f"expected a token id below {self.vocabulary_size}, got {token_id}")
         return spelling
 
+    def id_of(self, token: str) -> int | None:
+        """The id of a token by the vocabulary's own spelling, a control token's too; None where there is none."""
+        return self._tokenizer.token_to_id(token)
+
+    def spell(self, token_id: int) -> str:
+        """A token's text; the vocabulary's own spelling where it has none of its own: half a character."""
+        text = self._tokenizer.decode([token_id], skip_special_tokens=False)
+        return self.token(token_id) if not text or "\ufffd" in text else text
+
     def _tokenized(self, encoding: Encoding) -> TokenizedText:
         spans = [_PREFIX]
         start = end = 0

@@ -23,6 +23,7 @@ from ace_analysis.features.bundle import (
     Readout,
     find_bundle,
 )
+from ace_analysis.features.labels import LABELS_FILE
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import CODER_FILE
 from ace_analysis.model.sites import Site
@@ -65,6 +66,7 @@ def bundle_of(**changes: object) -> Bundle:
         "catalog": (FEATURE,),
         "max_tokens": 512,
         "card": "# Card\n\nMeasured: é.\n",
+        "labels": {4: ("<", " é")},
     }
     return Bundle(**{**values, **changes})
 
@@ -75,7 +77,7 @@ def bundle_of(**changes: object) -> Bundle:
 def test_a_bundle_comes_back_as_it_was(tmp_path: Path) -> None:
     before = bundle_of()
     after = before.save(tmp_path / "b", dtype="fp32")
-    for name in ("model", "fingerprint", "layer", "calibration", "catalog", "max_tokens", "card"):
+    for name in ("model", "fingerprint", "layer", "calibration", "catalog", "max_tokens", "card", "labels"):
         assert getattr(after, name) == getattr(before, name), name
     assert after.readout.slots == before.readout.slots
     assert after.readout.kind_bias == before.readout.kind_bias
@@ -86,8 +88,8 @@ def test_a_bundle_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_saving_again_replaces_all(tmp_path: Path) -> None:
     bundle_of().save(tmp_path)
-    after = bundle_of(model="other", catalog=()).save(tmp_path)
-    assert (after.model, after.catalog) == ("other", ())
+    after = bundle_of(model="other", catalog=(), labels={}).save(tmp_path)
+    assert (after.model, after.catalog, after.labels) == ("other", (), {})
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -108,7 +110,13 @@ def test_a_bundle_without_one_of_its_files_is_incomplete(tmp_path: Path, name: s
         Bundle.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", [CODER_FILE, READOUT_FILE, CATALOG_FILE])
+def test_a_bundle_without_labels_can_be_used(tmp_path: Path) -> None:
+    bundle_of().save(tmp_path)
+    (tmp_path / LABELS_FILE).unlink()
+    assert Bundle.load(tmp_path).labels == {}
+
+
+@pytest.mark.parametrize("name", [CODER_FILE, READOUT_FILE, CATALOG_FILE, LABELS_FILE])
 def test_a_file_of_other_bytes_is_damage(tmp_path: Path, name: str) -> None:
     bundle_of().save(tmp_path)
     (tmp_path / name).write_bytes(b"\xff\x00 nothing of ours")
