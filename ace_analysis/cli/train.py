@@ -14,8 +14,8 @@ train_app = typer.Typer(
 
     `ace train bundle --model NAME CORPUS` does everything: it plants bugs in the corpus, runs the model over
     right and wrong code, trains a sparse coder on the activations, finds the latents that tell the two apart,
-    and writes a bundle that `ace check --model NAME` then uses. `harvest` and `sae` are its first two steps.
-    Everything goes on where it was stopped, with the same command.""",
+    and writes a bundle that `ace check --model NAME` then uses. `harvest` and `sae` are its first two steps;
+    `merge` puts harvests together. Everything goes on where it was stopped, with the same command.""",
 )
 
 CORPUS_HELP = (
@@ -121,6 +121,24 @@ def harvest_command(  # noqa: PLR0913 - a command's parameters are its options
         dtype=dtype or "auto",
     )
     run_harvest(choice, out, Outlet(as_json, quiet))
+
+
+@train_app.command("merge")
+def merge_command(
+    harvest: Annotated[
+        list[Path], typer.Argument(metavar="HARVEST...", help="Folders of `ace train harvest`.")
+    ],
+    out: Out,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put harvests of one model together, without relatives on two sides and without copies.
+
+    Shards are linked where the disk can do that, so this takes little time and space.
+    """
+    from ace_analysis.cli.training import Outlet, run_merge
+
+    run_merge(harvest, out, Outlet(as_json, quiet))
 
 
 @train_app.command("sae")

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from ace_analysis.cli.pulling import PullReporter
 from ace_analysis.cli.scanning import interruptible, results_alone_on_stdout
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.evaluation.coders import Harvests, dtype_of, trained_coder, work_folder
-from ace_analysis.evaluation.corpora import ABOUT_CORPUS, CorpusRequest, about_projects
+from ace_analysis.evaluation.corpora import ABOUT_CORPUS, SPLITS, CorpusRequest, about_projects
 from ace_analysis.evaluation.harvests import HarvestRequest, make_harvest
+from ace_analysis.evaluation.merging import merge_harvests
 from ace_analysis.evaluation.recipe import RecipeOptions, make_bundle
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.coder_quality import coder_quality
@@ -25,6 +26,7 @@ from ace_analysis.features.harvest import ABOUT
 from ace_analysis.features.storage import save_sparse_coder
 from ace_analysis.features.training import TrainingOptions
 from ace_analysis.settings import cache_dir
+from ace_analysis.source.families import LeftOut
 
 INTERRUPTED = 130
 LEAST_TOKENS = 3_000_000
@@ -113,7 +115,6 @@ def run_harvest(choice: HarvestChoice, out: Path, outlet: Outlet) -> None:
         corpus = make_harvest(choice.request(), out, progress=progress, cancelled=cancelled)
     counts = {split: len(functions) for split, functions in corpus.functions.items()}
     listed = ", ".join(f"{count:,} for {split}" for split, count in counts.items())
-    gone = "".join(f"\n     left out: {each}" for each in corpus.left_out)
     outlet.write(
         {
             "folder": str(out),
@@ -121,8 +122,22 @@ def run_harvest(choice: HarvestChoice, out: Path, outlet: Outlet) -> None:
             "functions": counts,
             "left_out": [asdict(each) for each in corpus.left_out],
         },
-        f"functions harvested into {printable_path(out)}: {listed}{gone}",
+        f"functions harvested into {printable_path(out)}: {listed}{_listed(corpus.left_out)}",
     )
+
+
+def run_merge(folders: list[Path], out: Path, outlet: Outlet) -> None:
+    with _working(outlet) as (progress, _):
+        merged = merge_harvests(folders, out, progress)
+    listed = ", ".join(f"{merged.functions[split]:,} for {split}" for split in SPLITS)
+    copies = f"\n     left out: {merged.copies:,} functions that were there twice" if merged.copies else ""
+    result = asdict(merged) | {"folder": str(out)}
+    text = f"functions in {printable_path(out)}: {listed}{copies}{_listed(merged.left_out)}"
+    outlet.write(result, text)
+
+
+def _listed(left_out: Sequence[LeftOut]) -> str:
+    return "".join(f"\n     left out: {each}" for each in left_out)
 
 
 def run_sae(harvest: Path, out: Path, choice: CoderChoice, outlet: Outlet) -> None:

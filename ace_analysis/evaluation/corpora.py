@@ -79,17 +79,19 @@ def corpus_in(folder: Path, request: CorpusRequest, progress: Progress | None = 
         corpus = gather(request, progress)
         _write(folder, corpus, asked)
         return corpus
+    about = about_projects(path)
     kept = json.loads(path.read_text(encoding="utf-8"))
-    if kept["request"] != asked:
-        other = sorted(name for name in asked if kept["request"].get(name) != asked[name])
+    begun = kept.get("request", {})
+    if begun != asked:
+        other = sorted(name for name in asked if begun.get(name) != asked[name])
         raise FingerprintError(
             f"{folder}: this harvest was begun with another {', '.join(other)}; name a new folder"
         )
     functions: dict[Split, tuple[CodeFunction, ...]] = {
-        split: tuple(_read_functions(folder / f"functions-{split}.jsonl")) for split in SPLITS
+        split: tuple(read_functions(folder / functions_file(split))) for split in SPLITS
     }
     left_out = tuple(LeftOut(**each) for each in kept.get("left_out", ()))
-    return Corpus(functions=functions, about=about_projects(path), left_out=left_out)
+    return Corpus(functions=functions, about=about, left_out=left_out)
 
 
 def about_projects(path: Path) -> dict[str, tuple[str, str]]:
@@ -216,8 +218,7 @@ def _write(folder: Path, corpus: Corpus, request: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for split, functions in corpus.functions.items():
-            lines = (json.dumps(asdict(each)) + "\n" for each in functions)
-            _replace(folder / f"functions-{split}.jsonl", lines)
+            write_functions(folder / functions_file(split), functions)
         _replace(folder / ABOUT_CORPUS, [json.dumps(about, indent=1)])
     except OSError as error:
         raise StorageError(f"{folder}: the corpus can't be written ({error})") from error
@@ -230,6 +231,25 @@ def _replace(path: Path, parts: Iterable[str]) -> None:
     partial.replace(path)
 
 
-def _read_functions(path: Path) -> Iterator[CodeFunction]:
-    with path.open(encoding="utf-8") as file:
-        yield from (CodeFunction(**json.loads(line)) for line in file)
+def functions_file(split: Split) -> str:
+    """The name of the file with one side's functions."""
+    return f"functions-{split}.jsonl"
+
+
+def write_functions(path: Path, functions: Iterable[CodeFunction]) -> None:
+    """Write functions as JSON lines, each with `project`, `path`, `text` and `header`."""
+    _replace(path, (json.dumps(asdict(each)) + "\n" for each in functions))
+
+
+def read_functions(path: Path) -> Iterator[CodeFunction]:
+    """The functions that were written.
+
+    Raises InputError where the file is broken.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from (CodeFunction(**json.loads(line)) for line in file)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected one function a line, as `ace train harvest` writes them ({error!r})"
+        ) from error

@@ -47,7 +47,7 @@ class Harvested:
             fingerprint = str(about["fingerprint"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: expected what a harvest was made with ({error!r})") from error
-        shards = tuple(sorted(folder.glob("shard-*.safetensors")))
+        shards = tuple(shards_in(folder))
         if not shards:
             raise InputError(f"{folder}: expected a harvest with at least one complete shard, found none")
         return cls(folder=folder, fingerprint=fingerprint, options=options, shards=shards)
@@ -70,6 +70,11 @@ class Harvested:
                 f"{self.folder}: detection is measured on whole mutants, and only {tree.full} of up to"
                 f" {tree.mutants} are; harvest test functions with `full` equal to `mutants`"
             )
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The complete shards of a folder, in their order."""
+    return sorted(folder.glob("shard-*.safetensors"))
 
 
 def projects_of(shards: Sequence[Path]) -> set[str]:

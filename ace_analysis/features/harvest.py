@@ -12,7 +12,7 @@ shards.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ace_analysis.errors import Cancelled, FingerprintError, StorageError
+from ace_analysis.errors import Cancelled, FingerprintError, InputError, StorageError
 from ace_analysis.features.examples import Tree, TreeOptions, batch_of, batches, tree_of
 from ace_analysis.features.positions import SINK_FACTOR
 from ace_analysis.model.scan import ResidualScanner, never
@@ -194,3 +194,48 @@ def read_shard(path: Path) -> Shard:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         trees = json.loads((file.metadata() or {}).get("trees", "[]"))
     return Shard(**tensors, trees=tuple(trees))
+
+
+def drop_projects(shard: Shard, projects: Collection[str]) -> Shard:
+    """The shard without the trees of some projects, as if these had never been in it."""
+    return keep_trees(shard, [tree["project"] not in projects for tree in shard.trees])
+
+
+def keep_trees(shard: Shard, kept: Sequence[bool]) -> Shard:
+    """The shard with some of its trees; slots, rows, origins and trees are counted anew.
+
+    Raises InputError where `kept` does not name each tree, or the tokens don't show where trees begin.
+    """
+    trees = torch.tensor(kept, dtype=torch.bool)
+    own = tree_of_tokens(shard)
+    if len(trees) != len(shard.trees):
+        raise InputError(f"expected one choice for each of {len(shard.trees)} trees, got {len(trees)}")
+    tokens, rows = trees[own], trees[shard.row_tree.long()]
+    token_at, row_at, tree_at = (each.cumsum(0).int() - 1 for each in (tokens, rows, trees))
+    origin = shard.row_origin[rows].long()
+    return Shard(
+        resid=shard.resid[tokens],
+        ids=shard.ids[tokens],
+        keep=shard.keep[tokens],
+        clean=shard.clean[tokens],
+        row_slots=token_at[shard.row_slots[rows].long()],
+        row_kind=shard.row_kind[rows],
+        row_label=shard.row_label[rows],
+        row_variant=shard.row_variant[rows],
+        row_tree=tree_at[shard.row_tree[rows].long()],
+        row_origin=torch.where(origin < 0, -1, row_at[origin]).int(),
+        row_type=shard.row_type[rows],
+        trees=tuple(tree for tree, stays in zip(shard.trees, kept, strict=True) if stays),
+    )
+
+
+def tree_of_tokens(shard: Shard) -> Int[Tensor, " token"]:
+    """The index of each token's tree: a tree's clean tokens come first, and each has branches behind them."""
+    before = torch.cat([torch.zeros(1, dtype=torch.bool), shard.clean[:-1]])
+    own = (shard.clean & ~before).long().cumsum(0) - 1
+    found = int(own[-1]) + 1 if len(own) else 0
+    if found != len(shard.trees):
+        raise InputError(
+            f"expected a shard of {len(shard.trees)} trees, got tokens of {found}; harvest again"
+        )
+    return own

@@ -190,8 +190,10 @@ def relatives(projects: Mapping[Split, Collection[str]]) -> tuple[LeftOut, ...]:
 
 def without_relatives(functions: Mapping[Split, Sequence[CodeFunction]]) -> Separated:
     """The functions of each side without those whose project has a relative on a side that goes before."""
-    sizes = {split: Counter(each.project for each in some) for split, some in functions.items()}
-    gone = relatives({split: counts.keys() for split, counts in sizes.items()})
+    sizes: dict[Split, Counter[str]] = {
+        split: Counter(each.project for each in some) for split, some in functions.items()
+    }
+    gone = relatives(sizes)
     names = {(each.split, each.project) for each in gone}
     kept: dict[Split, tuple[CodeFunction, ...]] = {
         split: tuple(each for each in some if (split, each.project) not in names)

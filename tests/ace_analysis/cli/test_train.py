@@ -84,6 +84,10 @@ def test_a_harvest_and_a_coder_can_be_made_one_by_one(
     assert done.exit_code == 0, done.output
     counts = json.loads(done.stdout)["functions"]
     assert sum(counts.values()) == 3 * PROJECTS and min(counts.values()) > 0
+    done = ace("merge", harvest, "--out", tmp_path / "merged", "--json", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["functions"] == counts
+    harvest = tmp_path / "merged"
     done = ace("sae", harvest, "--out", out, *SMALL, "--json", "--quiet")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
@@ -103,7 +107,7 @@ def test_too_few_projects_are_refused_with_what_to_do(
     assert done.exit_code == 2 and "--projects" in done.stderr
 
 
-def test_the_help_needs_no_model_and_names_all_three_steps(ace: Ace) -> None:
+def test_the_help_needs_no_model_and_names_all_steps(ace: Ace) -> None:
     done = ace("--help")
     assert done.exit_code == 0
-    assert all(name in done.stdout for name in ("harvest", "sae", "bundle"))
+    assert all(name in done.stdout for name in ("harvest", "merge", "sae", "bundle"))

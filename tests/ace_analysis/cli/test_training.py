@@ -15,10 +15,13 @@ from ace_analysis.cli.training import (
     Outlet,
     run_bundle,
     run_harvest,
+    run_merge,
 )
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.evaluation.corpora import Corpus
+from ace_analysis.evaluation.merging import Merged
 from ace_analysis.features.harvest import ABOUT
+from ace_analysis.source.corpus import Split
 from ace_analysis.source.families import LeftOut
 
 
@@ -67,6 +70,22 @@ def test_what_was_left_out_of_a_harvest_is_told(
         "validation": 0,
         "test": 0,
     }
+
+
+def test_what_was_put_together_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    gone = LeftOut(project="jedi", split="train", relative="parso", relative_split="test", functions=7)
+    counts: dict[Split, int] = {"train": 1200, "validation": 3, "test": 4}
+    merged = Merged(folder=tmp_path / "out", functions=counts, copies=5, left_out=(gone,))
+    monkeypatch.setattr(training, "merge_harvests", lambda *_: merged)
+    run_merge([tmp_path], tmp_path / "out", Outlet(as_json=False, quiet=True))
+    said = capsys.readouterr().err
+    assert "1,200 for train, 3 for validation, 4 for test" in said
+    assert "5 functions that were there twice" in said and "jedi (train), a relative of parso" in said
+    run_merge([tmp_path], tmp_path / "out", Outlet(as_json=True, quiet=True))
+    told = json.loads(capsys.readouterr().out)
+    assert told["copies"] == 5 and told["left_out"] == [asdict(gone)] and told["functions"] == counts
 
 
 def test_a_harvest_among_corpora_is_refused(tmp_path: Path) -> None:

@@ -9,17 +9,22 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from ace_analysis.errors import Cancelled, FingerprintError, StorageError
+from ace_analysis.errors import Cancelled, FingerprintError, InputError, StorageError
+from ace_analysis.features.examples import Tree, tree_of
 from ace_analysis.features.harvest import (
     HarvestOptions,
     Shard,
+    drop_projects,
     harvest,
+    keep_trees,
     read_shard,
+    run_trees,
     write_shard,
 )
 from ace_analysis.model.loading import load_scanner
 from ace_analysis.model.scan import ResidualScanner
 from ace_analysis.source.corpus import CodeFunction
+from ace_analysis.source.mutation import MutationGenerator
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -132,3 +137,54 @@ def test_a_shard_reads_back_as_it_was_written(
     again = read_shard(tmp_path / "shard-00000.safetensors")
     assert again.trees == shard.trees
     assert torch.equal(again.resid, shard.resid) and torch.equal(again.keep, shard.keep)
+
+
+ONE_BY_ONE = 1
+"""A token budget that lets no tree share a batch, so that numbers don't depend on what is beside it."""
+
+
+@pytest.fixture
+def trees(
+    tiny_scanner: ResidualScanner, some_functions: list[CodeFunction], harvest_options: HarvestOptions
+) -> list[Tree]:
+    encode = tiny_scanner.tokenizer.encode
+    found = (tree_of(f, MutationGenerator(0), encode, harvest_options.tree) for f in some_functions)
+    return [tree for tree in found if tree]
+
+
+def assert_same(one: Shard, other: Shard) -> None:
+    for name in Shard.__slots__:
+        if name == "trees":
+            assert one.trees == other.trees
+        else:
+            first, second = getattr(one, name), getattr(other, name)
+            assert first.dtype == second.dtype and torch.equal(first, second), name
+
+
+def test_a_shard_without_a_project_is_the_shard_that_never_had_it(
+    trees: list[Tree], tiny_scanner: ResidualScanner, harvest_options: HarvestOptions
+) -> None:
+    options = replace(harvest_options, token_budget=ONE_BY_ONE)
+    whole = run_trees(trees, tiny_scanner, options)
+    for project in ("project0", "project1"):
+        others = [tree for tree in trees if tree.project != project]
+        assert 0 < len(others) < len(trees)
+        assert_same(drop_projects(whole, {project}), run_trees(others, tiny_scanner, options))
+
+
+def test_dropping_is_nothing_for_strangers_and_everything_for_all(tiny_harvest: Path) -> None:
+    shard = read_shard(shards_of(tiny_harvest)[0])
+    assert_same(drop_projects(shard, {"another"}), shard)
+    empty = drop_projects(shard, {"project0", "project1"})
+    assert not empty.trees and not len(empty.ids) and not len(empty.row_label)
+    assert empty.resid.shape == (0, shard.resid.shape[1])
+
+
+def test_trees_that_can_t_be_told_apart_are_refused(
+    tiny_harvest: Path, shard_of: Callable[[torch.Tensor, torch.Tensor], Shard]
+) -> None:
+    shard = read_shard(shards_of(tiny_harvest)[0])
+    with pytest.raises(InputError, match="one choice for each of 2 trees, got 1"):
+        keep_trees(shard, [True])
+    with pytest.raises(InputError, match="expected a shard of 1 trees, got tokens of 2; harvest again"):
+        drop_projects(replace(shard, trees=shard.trees[:1]), {"a"})
