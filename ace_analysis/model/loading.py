@@ -53,7 +53,7 @@ def load_hooked_model(
     on = chosen_device(device)
     number = chosen_dtype(dtype, on)
     with quiet_transformers():
-        config = _config_of(stored)
+        config = config_of(stored)
         # "eager" is what lets hooks see attention scores and patterns.
         plain: Any = AutoModelForCausalLM.from_pretrained(
             stored.folder, config=config, dtype=number, attn_implementation="eager", local_files_only=True
@@ -63,7 +63,7 @@ def load_hooked_model(
         bridge: Any = TransformerBridge.boot_transformers(
             NEUTRAL_NAME, hf_model=plain, tokenizer=transformers_tokenizer(stored), device=on, dtype=number
         )
-    bridge.ace = _info(stored, config, on, number)
+    bridge.ace = info_of(stored, config, on, number)
     return bridge
 
 
@@ -85,8 +85,8 @@ def load_scanner(
     on = chosen_device(device)
     number = chosen_dtype(dtype, on)
     with quiet_transformers():
-        config = _config_of(stored)
-        info = _info(stored, config, on, number)
+        config = config_of(stored)
+        info = info_of(stored, config, on, number)
         if n_blocks is not None:
             _shorten(config, n_blocks, info)
         decoder = _decoder(stored, config, number)
@@ -123,7 +123,7 @@ def transformers_tokenizer(stored: StoredModel) -> Any:
     return tokenizer
 
 
-def _config_of(stored: StoredModel) -> Any:
+def config_of(stored: StoredModel) -> Any:
     from transformers import AutoConfig
 
     try:
@@ -143,7 +143,7 @@ def _shorten(config: Any, n_blocks: int, info: ModelInfo) -> None:
         config.layer_types = config.layer_types[:n_blocks]
 
 
-def _info(stored: StoredModel, config: Any, device: torch.device, dtype: torch.dtype) -> ModelInfo:
+def info_of(stored: StoredModel, config: Any, device: torch.device, dtype: torch.dtype) -> ModelInfo:
     return ModelInfo(
         name=stored.name,
         fingerprint=stored.fingerprint,
