@@ -1,0 +1,169 @@
+"""Continuations of one text that share what they have in common: read once, however many there are.
+
+Candidates for a line begin alike, and all of them follow the same text. As a tree, each token is read once
+for all candidates that begin with the same tokens, in one pass: a token sees the text before and its own
+ancestors and nothing else (tree attention, Miao et al., SpecInfer, ASPLOS 2024, §4.2). The key-value cache of
+the text is neither copied nor repeated, whatever the number of branches. Sampling several lines is the same
+tree, grown by one layer at a time.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ace_analysis.errors import InputError, ModelError
+
+ROOT = -1
+"""The parent of a branch's first token: the last token of the text."""
+_ROWS_AT_ONCE = 96
+
+
+class TokenTree:
+    """A text in a causal language model's cache, and a tree of tokens read behind it.
+
+    `model` is a Hugging Face causal language model in eval mode, `prompt` the ids of the text.
+    """
+
+    def __init__(self, model: Any, prompt: Sequence[int]) -> None:
+        from transformers import DynamicCache
+
+        if not prompt:
+            raise InputError("expected a text of at least one token to read first, got none")
+        self._config = model.config
+        self._body, self._head = model.base_model, model.get_output_embeddings()
+        self._cap = getattr(model.config, "final_logit_softcapping", None)
+        self._device = self._head.weight.device
+        # Layers with a window keep everything too: what is cut off can't come back when branches are cleared.
+        self._cache: Any = DynamicCache()
+        self._length = len(prompt)
+        self._parents: list[int] = []
+        self._depths: list[int] = []
+        self._sees: Tensor = torch.zeros(0, 0, dtype=torch.bool)
+        ids = torch.tensor([list(prompt)], device=self._device)
+        with torch.inference_mode():
+            out = self._body(input_ids=ids, past_key_values=self._cache, use_cache=True)
+        self._hidden: Tensor = out.last_hidden_state[0, -1:]
+
+    def __len__(self) -> int:
+        """How many tokens were read behind the text."""
+        return len(self._parents)
+
+    def clear(self) -> None:
+        """Forget all branches; the text stays read."""
+        if self._parents:
+            self._cache.crop(-len(self))
+        self._hidden = self._hidden[:1]
+        self._parents, self._depths = [], []
+        self._sees = torch.zeros(0, 0, dtype=torch.bool)
+
+    def grow(self, tokens: Sequence[int], parents: Sequence[int]) -> list[int]:
+        """Read tokens, each behind its parent: a token of the tree, an earlier one of these, or ROOT.
+
+        Returns their numbers in the tree.
+        """
+        first, last = len(self), len(self) + len(tokens)
+        self._place(first, parents)
+        sees = self._sees[first:last]
+        mask = torch.cat([torch.ones(len(tokens), self._length, dtype=torch.bool), sees], dim=1)
+        places = torch.tensor(self._depths) + self._length
+        keys = torch.cat([torch.arange(self._length), places])
+        with torch.inference_mode():
+            out = self._body(
+                input_ids=torch.tensor([list(tokens)], device=self._device),
+                attention_mask=self._masks(mask, places[first:, None] - keys[None]),
+                position_ids=places[None, first:].to(self._device),
+                past_key_values=self._cache,
+                use_cache=True,
+            )
+        self._hidden = torch.cat([self._hidden, out.last_hidden_state[0]])
+        return list(range(first, last))
+
+    def _place(self, first: int, parents: Sequence[int]) -> None:
+        n = first + len(parents)
+        sees = torch.zeros(n, n, dtype=torch.bool)
+        sees[:first, :first] = self._sees
+        for index, parent in enumerate(parents, start=first):
+            if not ROOT <= parent < index:
+                raise InputError(
+                    f"expected a parent from {ROOT} to {index - 1} for token {index}, got {parent}"
+                )
+            if parent != ROOT:
+                sees[index] = sees[parent]
+            sees[index, index] = True
+            self._depths.append(0 if parent == ROOT else self._depths[parent] + 1)
+        self._sees = sees
+        self._parents += parents
+
+    def _masks(self, mask: Bool[Tensor, "token key"], distance: Tensor) -> Any:
+        """What each token may see, as the model takes it: one mask, or one for each kind of block."""
+        kinds = set(getattr(self._config, "layer_types", None) or ())
+        window = getattr(self._config, "sliding_window", None)
+        if unknown := kinds - {"full_attention", "sliding_attention"}:
+            raise ModelError(f"expected blocks with full or sliding attention, got {sorted(unknown)}")
+        if window is None or kinds == {"full_attention"}:
+            return self._as_taken(mask)
+        near = mask & (distance < window)
+        if not kinds:
+            return self._as_taken(near)
+        return {"full_attention": self._as_taken(mask), "sliding_attention": self._as_taken(near)}
+
+    def _as_taken(self, mask: Bool[Tensor, "token key"]) -> Tensor:
+        """Additive: both attention kernels take that."""
+        number = self._hidden.dtype
+        bias = torch.zeros(mask.shape, dtype=number).masked_fill_(~mask, torch.finfo(number).min)
+        return bias[None, None].to(self._device)
+
+    def log_probs(self, nodes: Sequence[int]) -> Float[Tensor, "node vocabulary"]:
+        """Log-probabilities of what follows each of the nodes, or the text (ROOT)."""
+        with torch.inference_mode():
+            logits = self._head(self._hidden[[node + 1 for node in nodes]])
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            if self._cap is not None:
+                logits = self._cap * torch.tanh(logits / self._cap)
+            return logits.log_softmax(-1)
+
+    def score(self, branches: Sequence[Sequence[int]], ends: Iterable[int]) -> list[list[float]]:
+        """For each branch behind the text, the log-probability of each of its tokens and of ending there.
+
+        Ending is any of the tokens `ends`. What branches have in common is read once.
+        """
+        wanted: dict[int, set[int]] = {}
+        numbers: dict[tuple[int, int], int] = {}
+        tokens: list[int] = []
+        parents: list[int] = []
+        paths: list[list[tuple[int, int]]] = []
+        base = len(self)
+        for branch in branches:
+            parent, path = ROOT, []
+            for token in branch:
+                if (parent, token) not in numbers:
+                    numbers[parent, token] = base + len(tokens)
+                    tokens.append(token)
+                    parents.append(parent)
+                wanted.setdefault(parent, set()).add(token)
+                path.append((parent, token))
+                parent = numbers[parent, token]
+            paths.append([*path, (parent, ROOT)])
+            wanted.setdefault(parent, set())
+        if tokens:
+            self.grow(tokens, parents)
+        found = self._look_up(wanted, torch.tensor(sorted(ends), device=self._device))
+        return [[found[step] for step in path] for path in paths]
+
+    def _look_up(self, wanted: dict[int, set[int]], ends: Tensor) -> dict[tuple[int, int], float]:
+        """Log-probabilities of (node, next token) and of (node, ROOT): that it ends there."""
+        found: dict[tuple[int, int], float] = {}
+        nodes = sorted(wanted)
+        for start in range(0, len(nodes), _ROWS_AT_ONCE):
+            part = nodes[start : start + _ROWS_AT_ONCE]
+            rows = self.log_probs(part)
+            closing = rows[:, ends].logsumexp(-1).tolist()
+            for index, node in enumerate(part):
+                found[node, ROOT] = closing[index]
+                following = sorted(wanted[node])
+                values = rows[index, following].tolist() if following else []
+                found |= {(node, token): value for token, value in zip(following, values, strict=True)}
+        return found
