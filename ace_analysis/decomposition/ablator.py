@@ -21,6 +21,9 @@ from ace_analysis.model.hooks import hooks
 from ace_analysis.model.scan import never
 from ace_analysis.model.sites import Site
 
+Part = Head | Mlp
+"""A node that can be taken out; tokens can't."""
+
 TOKENS_PER_BATCH_CPU = 1024
 TOKENS_PER_BATCH_GPU = 32768
 """More would gain little speed."""
@@ -54,19 +57,21 @@ class Batching:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replacement:
-    """What stands in the place of each head's and each MLP's output."""
+    """What stands in the place of each head's and each MLP's output, and of the embedding."""
 
+    embedding: Float[Tensor, "pos d_model"]
     z: tuple[Float[Tensor, "pos head head_dim"], ...]
     mlp: tuple[Float[Tensor, "pos d_model"], ...]
 
     @classmethod
     def zeros(cls, run: CleanRun) -> "Replacement":
-        return cls(tuple(map(torch.zeros_like, run.z)), tuple(map(torch.zeros_like, run.mlp)))
+        z, mlp = (tuple(torch.zeros_like(each) for each in part) for part in (run.z, run.mlp))
+        return cls(torch.zeros_like(run.resid[0][0]), z, mlp)
 
     @classmethod
     def outputs(cls, run: CleanRun) -> "Replacement":
         """Those of another run, token by token."""
-        return cls(run.z, run.mlp)
+        return cls(run.resid[0][0], run.z, run.mlp)
 
     @classmethod
     def means(cls, run: CleanRun, others: Sequence[CleanRun] = ()) -> "Replacement":
@@ -83,12 +88,13 @@ class Replacement:
         if run.length == 1 or not runs:
             return cls.outputs(run)
         return cls(
+            mean_of(run.resid[0][0], [other.resid[0][0] for other in runs]),
             tuple(mean_of(z, [other.z[at] for other in runs]) for at, z in enumerate(run.z)),
             tuple(mean_of(mlp, [other.mlp[at] for other in runs]) for at, mlp in enumerate(run.mlp)),
         )
 
 
-def upstream_nodes(anatomy: Anatomy, site: Site) -> tuple[Node, ...]:
+def upstream_nodes(anatomy: Anatomy, site: Site) -> tuple[Part, ...]:
     """All heads and MLPs that can have a part in what is read at a site, by layer."""
     last = site.layer if site.stream == "z" else site.layer + 1
     return tuple(

@@ -29,12 +29,15 @@ class _Ended(Exception):
 class RealBlock:
     """The modules of one block as the model calls them, with whatever wraps them.
 
-    `z` is the projection whose input is all heads' outputs side by side; what `mlp` puts out is what is added
-    to the residual stream (of Gemma 2's blocks, the norm behind the MLP).
+    `z` is the projection whose input is all heads' outputs side by side, and `attention` what puts out what
+    is added to the residual stream; `middle` is the norm whose input is the stream between the two parts, and
+    what `mlp` puts out is added, too. In Gemma 2's blocks the norms behind the parts are what adds.
     """
 
     module: nn.Module
     z: nn.Module
+    attention: nn.Module
+    middle: nn.Module
     mlp: nn.Module
 
 
@@ -220,11 +223,13 @@ def _block(module: nn.Module, parts: Any) -> RealBlock:
     inner: Any = module
     while (wrapped := getattr(inner, "_original_component", None)) is not None:
         inner = wrapped
-    writes = parts.mlp.layout.after_mlp
+    layout, z = parts.mlp.layout, parts.attn.module.o_proj
     return RealBlock(
         module=module,
-        z=parts.attn.module.o_proj,
-        mlp=inner.mlp if writes is None else getattr(inner, writes),
+        z=z,
+        attention=z if layout.after_attention is None else getattr(inner, layout.after_attention),
+        middle=getattr(inner, layout.before_mlp),
+        mlp=inner.mlp if layout.after_mlp is None else getattr(inner, layout.after_mlp),
     )
 
 

@@ -271,7 +271,7 @@ def test_upstream_of_a_head_are_the_layers_before_it(tiny_qwen2: Path) -> None:
 
 def test_a_counterfactual_of_another_length_is_refused(tiny_qwen2: Path) -> None:
     options = AblationOptions(how="counterfactual", counterfactual=OTHER[:, :-1])
-    with pytest.raises(InputError, match="expected a counterfactual of 10 tokens.*got 9"):
+    with pytest.raises(InputError, match=r"expected a counterfactual of 10 tokens.*got 9"):
         ablate(plain_model(tiny_qwen2), IDS, None, TARGET, options)
 
 
