@@ -30,6 +30,7 @@ from ace_analysis.source.corpus import (
 )
 from ace_analysis.source.families import LeftOut, relatives
 from ace_analysis.source.installed import installed_projects
+from ace_analysis.source.licences import spdx_of
 
 INSTALLED = "installed"
 ABOUT_CORPUS = "corpus.json"
@@ -95,10 +96,14 @@ def corpus_in(folder: Path, request: CorpusRequest, progress: Progress | None = 
 
 
 def about_projects(path: Path) -> dict[str, tuple[str, str]]:
-    """Versions and licences by project: of a corpus.json, or of a plain {project: [version, licence]}."""
+    """Versions and licences by project: of a corpus.json, or of a plain {project: [version, licence]}.
+
+    Licences are named as SPDX names them, where that is known.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: (str(each[0]), str(each[1])) for name, each in content.get("projects", content).items()}
+        projects = content.get("projects", content)
+        return {name: (str(each[0]), spdx_of(str(each[1]))) for name, each in projects.items()}
     except (OSError, ValueError, AttributeError, IndexError, TypeError, KeyError) as error:
         raise InputError(
             f"{path}: expected JSON of the form {{project: [version, licence]}} ({error!r})"

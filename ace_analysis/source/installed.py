@@ -18,6 +18,7 @@ from ace_analysis.source.corpus import (
     functions_of_files,
     python_files,
 )
+from ace_analysis.source.licences import best_licence
 
 _TESTS = frozenset({"test", "tests", "testing", "idlelib", "lib2to3", "turtledemo"})
 _PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|ISC|0BSD)\b", re.IGNORECASE)
@@ -94,7 +95,7 @@ def _project_of(distribution: Distribution) -> InstalledProject | None:
 
 
 def licence_of(metadata: PackageMetadata) -> str | None:
-    """The licence's name if it is a permissive one, from the expression, the classifiers or the old field."""
+    """The licence if it is a permissive one, as SPDX names it: the most exact of what the metadata state."""
     classifiers = [
         value.rpartition("::")[2].strip()
         for value in metadata.get_all("Classifier") or ()
@@ -102,7 +103,7 @@ def licence_of(metadata: PackageMetadata) -> str | None:
     ]
     old = _first(metadata, "License").strip().split("\n")[0][:_LONGEST_LICENCE_NAME]
     stated = [_first(metadata, "License-Expression"), ", ".join(classifiers), old]
-    chosen = next((text for text in stated if text and text != "OSI Approved"), "")
+    chosen = best_licence(text for text in stated if text != "OSI Approved")
     return chosen if _PERMISSIVE.search(chosen) and not any(map(_OTHER.search, stated)) else None
 
 

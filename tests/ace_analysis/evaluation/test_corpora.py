@@ -142,7 +142,7 @@ def test_a_folder_that_can_t_be_written_is_told(projects: Make, tmp_path: Path) 
 def test_versions_and_licences_are_read_from_a_corpus_or_a_plain_table(tmp_path: Path) -> None:
     path = tmp_path / "about.json"
     for content in ({"a": ["1.0", "MIT"]}, {"request": {}, "projects": {"a": ["1.0", "MIT"]}}):
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content).replace("MIT", "MIT License"))
         assert about_projects(path) == {"a": ("1.0", "MIT")}
     path.write_text('{"a": 3}')
     with pytest.raises(InputError, match="version, licence"):

@@ -32,9 +32,10 @@ def metadata(**fields: str) -> Message:
     ("fields", "expected"),
     [
         ({"License_Expression": "MIT"}, "MIT"),
-        ({"License": "BSD 3-Clause\nlong text"}, "BSD 3-Clause"),
-        ({"Classifier": "License :: OSI Approved :: Apache Software License"}, "Apache Software License"),
-        ({"Classifier": "License :: OSI Approved :: ISC License (ISCL)|Topic :: X"}, "ISC License (ISCL)"),
+        ({"License": "BSD 3-Clause\nlong text"}, "BSD-3-Clause"),
+        ({"Classifier": "License :: OSI Approved :: Apache Software License"}, "Apache-2.0"),
+        ({"Classifier": "License :: OSI Approved :: ISC License (ISCL)|Topic :: X"}, "ISC"),
+        ({"Classifier": "License :: OSI Approved :: BSD License", "License": "BSD-3-Clause"}, "BSD-3-Clause"),
         ({"License": "PSF-2.0"}, "PSF-2.0"),
         ({"License": "GPL-3.0"}, None),
         ({"License_Expression": "MIT AND LGPL-2.1"}, None),
