@@ -10,7 +10,6 @@ Since a text is causal, nothing behind the last position that the target reads i
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +25,7 @@ from ace_analysis.errors import InputError
 from ace_analysis.features.positions import sink_mask
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.scan import never
+from ace_analysis.model.sites import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,32 +101,34 @@ def scores_in(
     if coder is not None and latents is None:
         raise InputError(f"expected a sparse coder upstream of {bound.name}, got one of {coder.site}")
     tokens = (gradient * run.blocks[0].resid_pre).sum(dim=1)
-    total = _value(run, bound)
+    total = value_of(run, bound)
     constants = float(bias) + bound.readout.constant
     return NodeScores(
         heads=heads.cpu(),
         mlps=mlps.cpu(),
-        tokens=_padded(tokens, length).cpu(),
+        tokens=padded(tokens, length).cpu(),
         bias=constants,
         total=total,
         unexplained=total - float(tokens.double().sum()) - constants,
         unit=bound.unit,
-        latents=None if latents is None else _padded(latents, length).cpu(),
+        latents=None if latents is None else padded(latents, length).cpu(),
     )
 
 
 def bind(run: FrozenRun, target: Target) -> BoundTarget:
     """A target frozen at what a run computed at its site."""
-    site = target.site(run.anatomy)
-    if site.stream == "z":
-        return target.bind(run.blocks[site.layer].z[:, site.head], run.anatomy)
-    return target.bind(run.resid_post(site.layer), run.anatomy)
+    return target.bind(activation_in(run, target.site(run.anatomy)), run.anatomy)
 
 
-def _value(run: FrozenRun, bound: BoundTarget) -> float:
-    site = bound.site
-    activation: Any = run.blocks[site.layer].z[:, site.head] if site.stream == "z" else None
-    return float(bound.readout(run.resid_post(site.layer) if activation is None else activation))
+@torch.no_grad()
+def value_of(run: FrozenRun, bound: BoundTarget) -> float:
+    """A target's value in the run that it was bound to."""
+    return float(bound.readout(activation_in(run, bound.site)))
+
+
+def activation_in(run: FrozenRun, site: Site) -> Float[Tensor, "pos width"]:
+    """What a run computed at a target's site."""
+    return run.blocks[site.layer].z[:, site.head] if site.stream == "z" else run.resid_post(site.layer)
 
 
 def _latents(
@@ -137,7 +139,8 @@ def _latents(
     return (active * (gradient.to(coder.device, coder.dtype) @ coder.W_dec.T)).to(resid)
 
 
-def _padded(values: Tensor, length: int | None) -> Tensor:
+def padded(values: Float[Tensor, "run *rest"], length: int | None) -> Float[Tensor, "pos *rest"]:
+    """Scores by position, with zeros for the positions that were not run."""
     if length is None or length == len(values):
         return values
     return torch.cat((values, values.new_zeros(length - len(values), *values.shape[1:])))

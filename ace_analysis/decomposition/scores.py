@@ -54,12 +54,21 @@ class NodeScores:
 
     def top_heads(self, k: int) -> list[tuple[Head, float]]:
         """The heads with the largest scores by size, largest first."""
-        order = self.heads.abs().flatten().argsort(descending=True, stable=True)[:k].tolist()
-        heads = [Head(*divmod(index, self.heads.shape[1])) for index in order]
-        return [(head, self[head]) for head in heads]
+        return top_heads(self.heads, k)
 
     def top_layers(self, k: int) -> list[tuple[int, float]]:
         """The layers with the largest scores by size, largest first."""
-        layers = self.layers
-        order = layers.abs().argsort(descending=True, stable=True)[:k].tolist()
-        return [(layer, float(layers[layer])) for layer in order]
+        return top_layers(self.layers, k)
+
+
+def top_heads(scores: Float[Tensor, "layer head"], k: int) -> list[tuple[Head, float]]:
+    """The k largest by size, largest first."""
+    order = scores.abs().flatten().argsort(descending=True, stable=True)[:k].tolist()
+    heads = [Head(*divmod(index, scores.shape[1])) for index in order]
+    return [(head, float(scores[head.layer, head.head])) for head in heads]
+
+
+def top_layers(scores: Float[Tensor, " layer"], k: int) -> list[tuple[int, float]]:
+    """The k largest by size, largest first."""
+    order = scores.abs().argsort(descending=True, stable=True)[:k].tolist()
+    return [(layer, float(scores[layer])) for layer in order]

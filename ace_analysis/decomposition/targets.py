@@ -59,11 +59,12 @@ class LogitTarget:
         return _behind_all(anatomy)
 
     def last_position(self, length: int) -> int:
-        return _position(self.position, length)
+        return position_in(self.position, length)
 
+    @torch.no_grad()
     def bind(self, activation: Float[Tensor, "pos d_model"], anatomy: Anatomy) -> BoundTarget:
         _, unembedding = output_of(anatomy)
-        at = _position(self.position, len(activation))
+        at = position_in(self.position, len(activation))
         token = _token(self.token, unembedding)
         x = activation[at]
         weights, constant = frozen_logit(anatomy, x, token)
@@ -91,11 +92,12 @@ class LogitDifference:
         return _behind_all(anatomy)
 
     def last_position(self, length: int) -> int:
-        return _position(self.position, length)
+        return position_in(self.position, length)
 
+    @torch.no_grad()
     def bind(self, activation: Float[Tensor, "pos d_model"], anatomy: Anatomy) -> BoundTarget:
         _, unembedding = output_of(anatomy)
-        at = _position(self.position, len(activation))
+        at = position_in(self.position, len(activation))
         x = activation[at]
         logits = logits_of(anatomy, x[None])[0]
         actual = int(logits.argmax()) if self.actual is None else _token(self.actual, unembedding)
@@ -129,12 +131,13 @@ class LatentTarget:
         return _coder_site(self.coder, anatomy)
 
     def last_position(self, length: int) -> int:
-        return _position(self.position, length)
+        return position_in(self.position, length)
 
+    @torch.no_grad()
     def bind(self, activation: Float[Tensor, "pos d_model"], anatomy: Anatomy) -> BoundTarget:
         if not 0 <= self.latent < self.coder.d_sae:
             raise InputError(f"expected a latent from 0 to {self.coder.d_sae - 1}, got {self.latent}")
-        at = _position(self.position, len(activation))
+        at = position_in(self.position, len(activation))
         weights = self.coder.W_enc[:, self.latent].to(activation)
         constant = _encoder_constants(self.coder, torch.tensor([self.latent]))
         readout = LinearReadout((at,), weights[None], float(constant))
@@ -166,8 +169,9 @@ class ReadoutTarget:
         readable = [position for position in self.positions if position >= 0]
         if not readable:
             raise InputError("expected a site that is read at one token at least, got none: it has no score")
-        return _position(max(readable), length)
+        return position_in(max(readable), length)
 
+    @torch.no_grad()
     def bind(self, activation: Float[Tensor, "pos d_model"], anatomy: Anatomy) -> BoundTarget:
         readout, coder = self.bundle.readout, self.bundle.coder
         if len(self.positions) != len(readout.slots) or self.kind not in readout.kind_bias:
@@ -215,8 +219,9 @@ class HeadTarget:
         return Site(self.layer, "z", self.head)
 
     def last_position(self, length: int) -> int:
-        return length - 1 if self.position is None else _position(self.position, length)
+        return length - 1 if self.position is None else position_in(self.position, length)
 
+    @torch.no_grad()
     def bind(self, activation: Float[Tensor, "pos head_dim"], anatomy: Anatomy) -> BoundTarget:
         last = self.last_position(len(activation))
         read = range(len(activation)) if self.position is None else (last,)
@@ -252,7 +257,12 @@ def _coder_site(coder: SparseCoder, anatomy: Anatomy) -> Site:
     return site
 
 
-def _position(position: int, length: int) -> int:
+def position_in(position: int, length: int) -> int:
+    """A position counted from the start; below 0 it counts from the end.
+
+    Raises:
+        InputError: the text has no such position.
+    """
     at = position + length if position < 0 else position
     if not 0 <= at < length:
         raise InputError(f"expected a position in a text of {length} tokens, got {position}")
