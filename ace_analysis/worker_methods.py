@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ace_analysis.errors import AceError, InputError
+from ace_analysis.report.attribution_wire import attribution_to_wire
 from ace_analysis.report.wire import to_wire
 from ace_analysis.source.document import CodeDocument, TextSpan
 
@@ -92,9 +93,8 @@ def scan(desk: Desk, job: Job) -> dict[str, Any]:
         first=None if first is None else _span(first),
         only=None if only is None else tuple(_span(each) for each in only),
     )
-    document = CodeDocument(uri=job.get("uri"), text=job.get("text"), version=job.params.get("version", 0))
     reports = engine.scan(
-        document,
+        _document(job),
         options=options,
         cancelled=job.cancelled,
         on_scope=lambda report: job.notify("ace/scope", {"id": job.id, "scope": to_wire(report)}),
@@ -102,12 +102,35 @@ def scan(desk: Desk, job: Job) -> dict[str, Any]:
     return {"scopes": [to_wire(report) for report in reports]}
 
 
+def explain(desk: Desk, job: Job) -> dict[str, Any]:
+    """Why a place scores as it does, or what the model expects there; see Attribution."""
+    engine = desk.loaded
+    from ace_analysis.engine import ExplainOptions
+
+    offset = job.get("offset")
+    if not isinstance(offset, int) or isinstance(offset, bool):
+        raise InputError(f"offset: expected a whole number of code points, got {offset!r}")
+    options = ExplainOptions(
+        expectation=bool(job.params.get("expectation", False)),
+        max_false_alarms=job.params.get("max_false_alarms"),
+    )
+    why = engine.explain(
+        _document(job), offset, options=options, cancelled=job.cancelled, progress=job.progress
+    )
+    return attribution_to_wire(why)
+
+
 METHODS: dict[str, Callable[[Desk, Job], Any]] = {
     "ace/load": load,
     "ace/info": info,
     "ace/scan": scan,
+    "ace/explain": explain,
 }
 """What can be asked. A handler runs on the job thread; it returns JSON or raises."""
+
+
+def _document(job: Job) -> CodeDocument:
+    return CodeDocument(uri=job.get("uri"), text=job.get("text"), version=job.params.get("version", 0))
 
 
 def _span(pair: Any) -> TextSpan:

@@ -2,6 +2,9 @@
 
     scanning.py   Engine: a document in, one report per scope out
     tasks.py      ScanOptions: what is asked for, and what there is to do
+    explaining.py why a place scores as it does, or what the model expects there
+    places.py     which place of a document is meant; from places of a prompt to those of a document
+    attributions.py  from node scores to an explanation
     prompts.py    from a scope to what the model is run on: windows, batches
     scores.py     a scope's scores as they are kept, independent of where the scope stands
     cache.py      kept scores, in memory and on disk
@@ -15,6 +18,6 @@ from ace_analysis.model.runtime import prepare
 prepare()
 
 from ace_analysis.engine.scanning import Engine  # noqa: E402
-from ace_analysis.engine.tasks import ScanOptions  # noqa: E402
+from ace_analysis.engine.tasks import ExplainOptions, ScanOptions  # noqa: E402
 
-__all__ = ["Engine", "ScanOptions"]
+__all__ = ["Engine", "ExplainOptions", "ScanOptions"]

@@ -127,3 +127,12 @@ def padded(batch: Sequence[Piece]) -> Int[Tensor, "batch pos"]:
     """Ids, padded on the right. Attention is causal, so what stands behind a text does not change it."""
     width = max(len(piece) for piece in batch)
     return torch.tensor([piece.ids + [0] * (width - len(piece)) for piece in batch], dtype=torch.long)
+
+
+def tail_before(prompt: ScopePrompt, tokens: TokenizedText, at: int, max_tokens: int) -> TokenizedText:
+    """The tokens in front of token `at` that fit into a window: a short header, then the last of them."""
+    if at <= max_tokens:
+        return TokenizedText(tokens.ids[:at], tokens.spans[:at])
+    head = _head_of(prompt, tokens, max_tokens)
+    window = range(at - (max_tokens - head), at)
+    return TokenizedText(_cut(tokens.ids, head, window), _cut(tokens.spans, head, window))

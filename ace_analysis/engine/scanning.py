@@ -10,16 +10,20 @@ from torch import Tensor
 
 from ace_analysis.engine import scores as kept
 from ace_analysis.engine.cache import ResultCache
+from ace_analysis.engine.places import place_at
 from ace_analysis.engine.prompts import Piece, Reading, ScopePrompt, batches_of, padded, pieces_of
 from ace_analysis.engine.reports import Rules, report_of
 from ace_analysis.engine.scores import ScopeScores
-from ace_analysis.engine.tasks import Counters, ScanOptions, Task, collect
+from ace_analysis.engine.tasks import Counters, ExplainOptions, ScanOptions, Task, collect
+from ace_analysis.engine.whole import WholeModel
 from ace_analysis.errors import BundleError, Cancelled, SettingsError
 from ace_analysis.features.bundle import Bundle, find_bundle
 from ace_analysis.features.scoring import SiteScorer, SiteScores
+from ace_analysis.model.causal import CausalModel
 from ace_analysis.model.loading import load_scanner
 from ace_analysis.model.scan import ResidualScanner, never
 from ace_analysis.model.store import Progress, resolve_model
+from ace_analysis.report.attribution import Attribution
 from ace_analysis.report.finding import ScopeReport
 from ace_analysis.settings import EngineSettings, cache_dir
 from ace_analysis.source.document import CodeDocument
@@ -54,6 +58,7 @@ class Engine:
         self.bundle = bundle
         self.settings = settings or EngineSettings()
         self.counters = Counters()
+        self._whole = WholeModel(scanner.info)
         self._hidden = _known_kinds(self.settings.check.ignore)
         self._cache = cache or ResultCache(None, 0)
         self._scorer = SiteScorer(bundle, device=scanner.info.device, dtype=scanner.info.dtype)
@@ -120,25 +125,76 @@ class Engine:
             self.counters.seconds += time.perf_counter() - started
         return tuple(sorted(reports, key=lambda report: report.scope))
 
+    def explain(
+        self,
+        document: CodeDocument,
+        offset: int,
+        *,
+        options: ExplainOptions | None = None,
+        cancelled: Callable[[], bool] = never,
+        progress: Progress | None = None,
+    ) -> Attribution:
+        """Why a candidate site scores as it does, or why the model expects the token at an offset.
+
+        Raises:
+            InputError: there is nothing to explain at the offset.
+            Cancelled: when `cancelled()` turns true.
+        """
+        from ace_analysis.engine.explaining import Explainer
+
+        options = options or ExplainOptions()
+        return Explainer(
+            bundle=self.bundle,
+            scanner=self.scanner,
+            causal=lambda: self.causal(progress),
+            read=self._read_scope,
+            cache=self._cache,
+            identity=self._identity,
+            cancelled=cancelled,
+            progress=progress or (lambda message, fraction: None),
+            threshold=self._threshold(options.max_false_alarms),
+        ).explain(place_at(document, offset), expectation=options.expectation)
+
+    def causal(self, progress: Progress | None = None) -> CausalModel:
+        """The whole model, which writes: loaded when it is first asked for, and kept."""
+        return self._whole.get(progress)
+
     def batches(self, document: CodeDocument) -> list[Int[Tensor, "batch pos"]]:
         """The token ids that a scan runs when nothing of the document is kept: to measure a scan against."""
         return [padded(batch) for batch in self._batches(self._tasks(document, ScanOptions()))]
 
     def close(self) -> None:
-        """Let go of the kept results' file."""
+        """Let go of the kept results' file and of the whole model."""
         self._cache.close()
+        self._whole.close()
 
     def _rules(self, document: CodeDocument, options: ScanOptions) -> Rules:
-        rate = options.max_false_alarms
-        calibration = self.bundle.calibration
         return Rules(
-            calibration=calibration,
-            threshold=calibration.threshold(self.settings.check.max_false_alarms if rate is None else rate),
+            calibration=self.bundle.calibration,
+            threshold=self._threshold(options.max_false_alarms),
             hook_name=self.bundle.coder.site.hook_name,
             ignores=ignores_of(document),
             hidden=self._hidden,
             with_sites=options.sites,
         )
+
+    def _read_scope(
+        self, header: str, text: str, cancelled: Callable[[], bool]
+    ) -> tuple[list[Piece], ScopeScores]:
+        """The pieces that a scan reads a scope in, and what it reads there."""
+        task = self._task(header, text)
+        prompt = self._prompt(task)
+        pieces = pieces_of(0, prompt, self.scanner.tokenizer.encode(prompt.text), self._reading)
+        (scores,) = (scores for _, scores, _ in self._scores([task], cancelled))
+        return pieces, scores
+
+    def _threshold(self, rate: float | None) -> float:
+        """Log-odds from which a place is shown."""
+        asked = self.settings.check.max_false_alarms if rate is None else rate
+        return self.bundle.calibration.threshold(asked)
+
+    def _task(self, header: str, text: str) -> Task:
+        return Task(kept.key_of((*self._identity, header, text)), header, text)
 
     def _tasks(self, document: CodeDocument, options: ScanOptions) -> list[Task]:
         """What is asked for, visible scopes first."""
@@ -146,9 +202,8 @@ class Engine:
         for scope in scopes_of(document.text):
             if options.only is not None and not any(scope.span.overlaps(part) for part in options.only):
                 continue
-            text = document.text[scope.span.start : scope.span.end]
-            key = kept.key_of((*self._identity, scope.header, text))
-            task = tasks.setdefault(key, Task(key, scope.header, text))
+            new = self._task(scope.header, document.text[scope.span.start : scope.span.end])
+            task = tasks.setdefault(new.key, new)
             task.scopes.append(scope)
             task.is_visible |= options.first is not None and scope.span.overlaps(options.first)
         return sorted(tasks.values(), key=lambda task: not task.is_visible)

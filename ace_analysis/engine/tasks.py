@@ -24,6 +24,18 @@ class ScanOptions:
     only: tuple[TextSpan, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """What to explain at a place, and when it counts as a finding.
+
+    `expectation`: what the model expects there, even at a candidate site. `max_false_alarms` (per 100 lines
+    of clean code) overrides the settings.
+    """
+
+    expectation: bool = False
+    max_false_alarms: float | None = None
+
+
 @dataclass(slots=True)
 class Counters:
     """What an engine has done since it was made. Tokens are without padding."""

@@ -12,7 +12,9 @@ from typing import Any, BinaryIO, ClassVar
 import pytest
 
 from ace_analysis import worker
-from ace_analysis.errors import BundleError, Cancelled
+from ace_analysis.errors import BundleError, Cancelled, InputError
+from ace_analysis.report.attribution import Attribution, AttributionTarget, TargetKind
+from ace_analysis.report.attribution_wire import attribution_from_wire
 from ace_analysis.report.finding import ScopeReport
 from ace_analysis.report.wire import scope_report_from_wire
 from ace_analysis.source.document import TextSpan
@@ -21,6 +23,15 @@ from ace_analysis.source.document import TextSpan
 class Options:
     def __init__(self, **given: Any) -> None:
         self.given = given
+
+
+WHY = Attribution(
+    target=AttributionTarget(
+        kind=TargetKind.SITE, span=TextSpan(2, 3), text="=", description="d", probability=0.5
+    ),
+    unit="log-odds",
+    value=-1.5,
+)
 
 
 class ScriptedEngine:
@@ -59,6 +70,20 @@ class ScriptedEngine:
         report = ScopeReport(scope=TextSpan(0, len(document.text)), name="f")
         on_scope(report)
         return (report,)
+
+    def explain(
+        self, document: Any, offset: int, *, options: Options, cancelled: Any, progress: Any
+    ) -> Attribution:
+        if document.text == "wait":
+            started.set()
+            while not cancelled():
+                pass
+            raise Cancelled("cancelled")
+        if offset < 0:
+            raise InputError("expected a place in the text")
+        progress("explaining", None)
+        scans.append((document, offset, options.given))
+        return WHY
 
 
 started = threading.Event()
@@ -105,7 +130,8 @@ class Client:
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     engine = types.ModuleType("ace_analysis.engine")
-    engine.Engine, engine.ScanOptions = ScriptedEngine, Options  # pyright: ignore
+    engine.Engine = ScriptedEngine  # pyright: ignore
+    engine.ScanOptions = engine.ExplainOptions = Options  # pyright: ignore
     monkeypatch.setitem(sys.modules, "ace_analysis.engine", engine)
     started.clear()
     scans.clear()
@@ -123,7 +149,8 @@ def loaded(client: Client) -> Client:
 
 def test_loading_tells_its_progress_and_then_what_was_loaded(client):
     answer = client.ask("ace/load", settings={"model": {"name": "toy"}})
-    assert answer == {"model": "toy", "methods": ["ace/info", "ace/load", "ace/scan"]}
+    assert answer == {"model": "toy", "methods": sorted(worker.METHODS)}
+    assert {"ace/explain", "ace/info", "ace/load", "ace/scan"} <= set(answer["methods"])
     assert client.notes[0]["params"] == {"id": 1, "message": "reading", "fraction": 0.5}
     assert client.ask("ace/info")["model"] == "toy"
 
@@ -156,6 +183,22 @@ def test_a_cancel_gets_in_while_a_scan_runs(loaded):
     assert loaded.ask("ace/info")["model"]
 
 
+def test_an_explanation_is_answered_as_it_crosses_the_wire(loaded):
+    answer = loaded.ask("ace/explain", uri="a.py", text="x = 1", version=3, offset=2, expectation=True)
+    assert attribution_from_wire(answer) == WHY
+    assert loaded.notes[-1]["params"] == {"id": 1, "message": "explaining", "fraction": None}
+    document, offset, options = scans[0]
+    assert (document.uri, document.text, document.version, offset) == ("a.py", "x = 1", 3, 2)
+    assert options == {"expectation": True, "max_false_alarms": None}
+
+
+def test_an_explanation_can_be_cancelled(loaded):
+    loaded.send(id=7, method="ace/explain", params={"uri": "a", "text": "wait", "offset": 0})
+    assert started.wait(5)
+    loaded.send(method="$/cancelRequest", params={"id": 7})
+    assert loaded.answer()["error"]["code"] == worker.CANCELLED
+
+
 def test_what_was_cancelled_while_it_waited_never_runs(loaded):
     for number in (7, 8):
         loaded.send(id=number, method="ace/scan", params={"uri": "a", "text": "wait"})
@@ -173,6 +216,9 @@ def test_what_was_cancelled_while_it_waited_never_runs(loaded):
         ("ace/scan", {"uri": "a", "text": "", "only": [[2, 1]]}, "InputError", "expected a span"),
         ("ace/scan", {"uri": "a", "text": "refuse"}, "BundleError", "expected another bundle"),
         ("ace/scan", {"uri": "a", "text": "explode"}, "ZeroDivisionError", "boom"),
+        ("ace/explain", {"uri": "a", "text": "x"}, "InputError", "expected a parameter 'offset'"),
+        ("ace/explain", {"uri": "a", "text": "x", "offset": "1"}, "InputError", "offset: expected a whole"),
+        ("ace/explain", {"uri": "a", "text": "x", "offset": -1}, "InputError", "expected a place in the"),
         ("ace/load", {"settings": {"model": {"name": "none"}}}, "BundleError", "expected a bundle"),
         ("ace/load", {"settings": {"modle": {}}}, "SettingsError", "did you mean 'model'"),
         ("ace/nonsense", {}, "MethodNotFound", "expected one of ace/load, ace/info, ace/scan"),
