@@ -1,6 +1,7 @@
 """Attempts, what is kept of them, and what is said of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -86,12 +87,8 @@ def test_what_was_offered_is_kept_for_this_arm_and_this_text_alone(tmp_path, san
 
 def test_tasks_whose_tests_do_not_tell_right_from_wrong_are_left_out(sandbox):
     unnoticed = task("unnoticed", wrong="    return b + a")
-    tasks = [
-        task("good"),
-        unnoticed,
-        RepairTask(**{**fields(broken), "fixed": "def f(a, b):\n    return 0\n"}),
-    ]
-    good, left_out = failing(tasks, sandbox)
+    broken = replace(task("broken"), fixed="def f(a, b):\n    return 0\n")
+    good, left_out = failing([task("good"), unnoticed, broken], sandbox)
     assert ([each.id for each in good], left_out) == (["good"], 2)
 
 
