@@ -17,15 +17,19 @@ from ace_analysis.evaluation.coders import Harvests
 from ace_analysis.evaluation.detection import measure_detection
 from ace_analysis.evaluation.held_out import Harvested, harvest_installed, projects_of
 from ace_analysis.evaluation.learning_curve import CurveOptions, learning_curve
+from ace_analysis.evaluation.made_of import read_made_of
+from ace_analysis.evaluation.probe_file import read_probe
 from ace_analysis.evaluation.server_speed import measure_editing, measure_initialize
 from ace_analysis.evaluation.speed import measure_scan_throughput
 from ace_analysis.evaluation.surprisal import LanguageModel, Surprisal, SurprisalOptions, measure_surprisal
-from ace_analysis.features.bundle import BUNDLE_FILE, SHIPPED, Bundle, find_bundle
+from ace_analysis.features.bundle import SHIPPED, Bundle, find_bundle
+from ace_analysis.features.bundle_files import BUNDLE_FILE, PROBE_FILE
 from ace_analysis.features.readout import logits
 from ace_analysis.features.table import site_table
 from ace_analysis.model.loading import load_scanner
 from ace_analysis.model.store import resolve_model
 from ace_analysis.settings import EngineSettings, cache_dir, load_settings
+from ace_analysis.source.families import family_of
 from ace_analysis.source.installed import standard_library
 
 Progress = Callable[[str, float | None], None]
@@ -65,6 +69,7 @@ def run_detection(request: DetectionRequest, progress: Progress) -> dict[str, An
         scores |= {"surprisal": found.surprisal, "surprisal - best other": found.margin}
         if found.left_out:
             notes.append(f"surprisal: {found.left_out} functions left out, this version makes other mutants")
+    _seen(bundle, test, notes)
     scores |= _dense(request, bundle, test, notes, progress)
     # A kind of site that the bundle has no bias for is never shown.
     scores[SPARSE] = np.nan_to_num(logits(table, bundle.readout), nan=-np.inf)
@@ -139,22 +144,42 @@ def _surprisal(
 def _dense(
     request: DetectionRequest, bundle: Bundle, test: Harvested, notes: list[str], progress: Progress
 ) -> Scores:
-    """The dense probe's scores; none, and a note, where there is nothing to fit it on."""
+    """The dense probe's scores: fitted on the harvest's other sides, else as it came with the bundle.
+
+    None, and a note, where there is neither.
+    """
     folders = [request.harvest / name for name in ("train", "validation")] if request.harvest else []
-    if not folders or not all(folder.is_dir() for folder in folders):
-        notes.append("no dense probe: it needs a --harvest with train/ and validation/")
+    if folders and all(folder.is_dir() for folder in folders):
+        train, validation = (Harvested.read(folder) for folder in folders)
+        for each in (train, validation):
+            each.check(bundle)
+            shared = projects_of(each.shards) & projects_of(test.shards)
+            if shared:
+                raise InputError(
+                    f"{each.folder}: expected other projects than in {test.folder},"
+                    f" both have {sorted(shared)[0]}"
+                )
+        probe, whose = fit_dense_probe(train.shards, validation.shards, progress=progress), "the harvest's"
+    elif (bundle.folder / PROBE_FILE).is_file():
+        width = len(bundle.readout.slots) * bundle.coder.d_model
+        probe, whose = read_probe(bundle.folder / PROBE_FILE, width), "the bundle's"
+    else:
+        notes.append("no dense probe: this bundle has none; name a --harvest with train/ and validation/")
         return {}
-    train, validation = (Harvested.read(folder) for folder in folders)
-    for each in (train, validation):
-        each.check(bundle)
-        shared = projects_of(each.shards) & projects_of(test.shards)
-        if shared:
-            raise InputError(
-                f"{each.folder}: expected other projects than in {test.folder}, both have {sorted(shared)[0]}"
-            )
-    probe = fit_dense_probe(train.shards, validation.shards, progress=progress)
-    notes.append(f"dense probe: {probe.rows:,} rows, L2 {probe.l2:g} chosen on validation projects")
+    notes.append(f"dense probe: {whose}, {probe.rows:,} rows, L2 {probe.l2:g} chosen on validation projects")
     return {"dense probe": probe.scores(test.shards, progress)}
+
+
+def _seen(bundle: Bundle, test: Harvested, notes: list[str]) -> None:
+    """A note where the bundle was fitted on projects that it is measured on, or on their relatives."""
+    known = read_made_of(bundle.folder)
+    fitted = known.projects_of("train", "validation") if known else frozenset[str]()
+    families = {family_of(project, fitted) for project in fitted}
+    seen = sorted(each for each in projects_of(test.shards) if family_of(each, fitted) in families)
+    if seen:
+        notes.append(
+            f"not held out: the bundle was fitted on projects of the test or relatives: {', '.join(seen)}"
+        )
 
 
 def run_speed(rounds: int, progress: Progress) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ace_analysis.evaluation.loss_recovered import LossRecovered
 from ace_analysis.features.bundle import Bundle, Calibration, ErrorFeature
+from ace_analysis.features.bundle_files import CORPUS_FILE, PROBE_FILE
 from ace_analysis.features.calibration import line_maxima
 from ace_analysis.features.coder_quality import FIRST_POSITION, CoderQuality
 from ace_analysis.features.discovery import Discovery
@@ -182,7 +183,13 @@ def _limits() -> list[str]:
 
 
 def _projects(facts: CardFacts) -> list[str]:
-    lines = ["## Projects", ""]
+    lines = [
+        "## Projects",
+        "",
+        f"Each function is listed in `{CORPUS_FILE}`. `{PROBE_FILE}` is a dense probe on the same data, to"
+        " compare with only.",
+        "",
+    ]
     for split, table in facts.tables.items():
         names = [_project(name, facts.about) for name in sorted(set(table.projects.tolist()))]
         lines += [f"{split}: {', '.join(names)}.", ""]

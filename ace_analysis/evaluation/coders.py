@@ -1,7 +1,7 @@
 """The harvests that a bundle is made of, and the sparse coder that is trained on them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ace_analysis.features.training import CHECKPOINT, TrainingOptions, train_sp
 from ace_analysis.model.devices import chosen_device
 from ace_analysis.model.scan import never
 from ace_analysis.model.sites import Site
+from ace_analysis.source.corpus import Split
 
 LARGEST_CODER = 64_000_000
 TRAINED = "trained"
@@ -51,6 +52,14 @@ class Harvests:
     @property
     def train_shards(self) -> list[Path]:
         return [path for each in self.train for path in each.shards]
+
+    @property
+    def shards(self) -> dict[Split, Sequence[Path]]:
+        return {
+            "train": self.train_shards,
+            "validation": self.validation.shards,
+            "test": self.test.shards,
+        }
 
     def ordinary_tokens(self) -> int:
         """How many tokens there are to train on."""

@@ -3,19 +3,20 @@
 import hashlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 
 from ace_analysis.errors import FingerprintError, InputError
+from ace_analysis.evaluation.made_of import read_made_of
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.examples import TreeOptions
-from ace_analysis.features.harvest import ABOUT, HarvestOptions, Progress, harvest, read_shard
+from ace_analysis.features.harvest import ABOUT, HarvestOptions, Progress, harvest, read_trees
 from ace_analysis.model.scan import ResidualScanner, never
 from ace_analysis.settings import cache_dir
 from ace_analysis.source.corpus import CodeFunction, Split, functions_of_file, split_of, unique
-from ace_analysis.source.families import relatives
+from ace_analysis.source.families import family_of, relatives
 from ace_analysis.source.installed import InstalledProject, installed_projects
 
 KEPT = "results"
@@ -79,18 +80,29 @@ def shards_in(folder: Path) -> list[Path]:
 
 def projects_of(shards: Sequence[Path]) -> set[str]:
     """The projects that shards hold functions of."""
-    return {str(tree["project"]) for path in shards for tree in read_shard(path).trees}
+    return {str(tree["project"]) for path in shards for tree in read_trees(path)}
 
 
 def installed_functions(
-    count: int, split: Split = "test", *, seed: int = 0, progress: Progress | None = None
+    count: int,
+    split: Split = "test",
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    avoid: Collection[str] = (),
 ) -> list[CodeFunction]:
     """Functions of installed projects on one side of the split, as evenly over the projects as there are.
 
-    Projects with a relative on another side of the split are left out.
+    Projects with a relative on another side of the split are left out, and so are those to `avoid` and their
+    relatives.
     """
     rng = random.Random(seed)
-    projects = _without_relatives(installed_projects(), split)
+    families = {family_of(project, avoid) for project in avoid}
+    projects = [
+        each
+        for each in _without_relatives(installed_projects(), split)
+        if family_of(each.name, avoid) not in families
+    ]
     queues = []
     for number, project in enumerate(projects):
         if progress is not None:
@@ -133,10 +145,14 @@ def harvest_installed(
 ) -> Harvested:
     """Whole mutants of held-out installed functions, kept in the cache; goes on where it was stopped.
 
+    What the bundle says that it was fitted on is left out, with its relatives.
+
     Raises:
         InputError: no installed package is on the test side of the split.
     """
-    functions = installed_functions(count, progress=progress)
+    known = read_made_of(bundle.folder)
+    fitted = known.projects_of("train", "validation") if known else ()
+    functions = installed_functions(count, progress=progress, avoid=fitted)
     if not functions:
         raise InputError(
             "expected installed packages on the test side of the split, found none; name a harvest instead"

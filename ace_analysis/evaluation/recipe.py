@@ -1,6 +1,6 @@
 """From a harvest to a bundle: all that a scan needs, each number from projects that it was not fitted on.
 
-    training projects      the sparse coder, the search for error features, the readout
+    training projects      the sparse coder, the search for error features, the readout; the dense probe
     validation projects    probabilities and thresholds
     test projects          detection; together with validation also the coder's quality and replication
 
@@ -8,11 +8,13 @@ The coder is rounded as it ships before anything is fitted on it, so that what i
 What takes long is kept in a folder beside the bundle, and a recipe that was stopped goes on from there.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ace_analysis.errors import Cancelled
+from ace_analysis.evaluation.baselines import DenseProbe, ProbeOptions, fit_dense_probe
 from ace_analysis.evaluation.card import CardFacts, card_of, detection_of
 from ace_analysis.evaluation.coders import Harvests, dtype_of, given_coder, trained_coder, work_folder
 from ace_analysis.evaluation.corpora import SPLITS
@@ -22,7 +24,10 @@ from ace_analysis.evaluation.loss_recovered import (
     load_language_model,
     loss_recovered,
 )
+from ace_analysis.evaluation.made_of import made_of
+from ace_analysis.evaluation.probe_file import keep_probe, probe_bytes, read_probe
 from ace_analysis.features.bundle import MAX_TOKENS, Bundle
+from ace_analysis.features.bundle_files import CORPUS_FILE, PROBE_FILE
 from ace_analysis.features.calibration import fit_calibration
 from ace_analysis.features.coder_quality import CoderQuality, coder_quality
 from ace_analysis.features.discovery import Discovery, DiscoveryOptions, HeldOut, discover
@@ -38,6 +43,7 @@ from ace_analysis.features.training import TrainingOptions
 from ace_analysis.model.scan import never
 from ace_analysis.model.store import resolve_model
 from ace_analysis.model.tokens import CodeTokenizer
+from ace_analysis.source.corpus import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,7 @@ class RecipeOptions:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     readout: ReadoutOptions = field(default_factory=ReadoutOptions)
     discovery: DiscoveryOptions = field(default_factory=DiscoveryOptions)
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
     loss_functions: int = 60
     max_tokens: int = MAX_TOKENS
     about: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -97,7 +104,12 @@ def make_bundle(
         about=options.about,
         training={"harvested": harvests.ordinary_tokens(), **asdict(options.training)},
     )
-    return replace(bundle, card=card_of(facts), labels=steps.labels(bundle)).save(out, dtype=dtype)
+    extras = {
+        CORPUS_FILE: made_of(harvests.shards, harvest_folder, options.about).packed(),
+        PROBE_FILE: probe_bytes(steps.probe(work)),
+    }
+    whole = replace(bundle, card=card_of(facts), labels=steps.labels(bundle))
+    return whole.save(out, dtype=dtype, extras=extras)
 
 
 def _coder_for(
@@ -136,20 +148,36 @@ class _Steps:
     def labels(self, bundle: Bundle) -> Labels:
         return labels_of(bundle, self.harvests, progress=self.progress, cancelled=self.cancelled)
 
-    def table(self, split: str) -> SiteTable:
-        shards = {
-            "train": self.harvests.train_shards,
-            "validation": self.harvests.validation.shards,
-            "test": self.harvests.test.shards,
-        }[split]
-
+    def table(self, split: Split) -> SiteTable:
         def tell(message: str, fraction: float | None) -> None:
             if self.cancelled():
                 raise Cancelled("the recipe was stopped by the caller; the trained coder is kept")
             if self.progress is not None:
                 self.progress(f"{split}: {message}", fraction)
 
-        return site_table(shards, self.coder, progress=tell)
+        return site_table(self.harvests.shards[split], self.coder, progress=tell)
+
+    def probe(self, work: Path) -> DenseProbe:
+        """The dense probe on the same data; it takes minutes, so what was fitted once is kept in a file."""
+        shards = self.harvests.shards
+        of = (
+            self.harvests.train[0].fingerprint,
+            self.options.probe,
+            [(path.parent.name, path.name, path.stat().st_size) for path in shards["train"]],
+            [(path.name, path.stat().st_size) for path in shards["validation"]],
+        )
+        path = work / f"probe-{hashlib.sha256(repr(of).encode()).hexdigest()[:16]}.safetensors"
+        if not path.is_file():
+            probe = fit_dense_probe(
+                shards["train"],
+                shards["validation"],
+                self.options.probe,
+                progress=self.progress,
+                cancelled=self.cancelled,
+            )
+            keep_probe(path, probe)
+        width = len(self.harvests.train[0].options.tree.slots) * self.coder.d_model
+        return read_probe(path, width)
 
     def discovery(self, tables: Mapping[str, SiteTable], quality: CoderQuality) -> Discovery:
         if self.progress is not None:

@@ -8,6 +8,8 @@ A bundle is one folder, made for one model: its fingerprint is checked before an
     catalog.json               the error features, strongest first
     labels.json                what latents fire on; may be missing
     card.md                    data and measurements, for people
+    corpus.json.gz             the functions that it was made of; may be missing
+    probe.safetensors          a dense probe to compare with; may be missing
 """
 
 import hashlib
@@ -26,6 +28,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ace_analysis.errors import BundleError, FingerprintError, InputError, StorageError
+from ace_analysis.features.bundle_files import (
+    BUNDLE_FILE,
+    CARD_FILE,
+    CATALOG_FILE,
+    READOUT_FILE,
+    SUMS,
+    check_sums,
+    sums_of,
+    write_extras,
+    write_json,
+)
 from ace_analysis.features.labels import Labels, read_labels, write_labels
 from ace_analysis.features.positions import LINE_END
 from ace_analysis.features.sparse_coder import SparseCoder
@@ -33,12 +46,6 @@ from ace_analysis.features.storage import CoderDtype, load_own_coder, save_spars
 from ace_analysis.settings import cache_dir
 
 FORMAT_VERSION = 1
-BUNDLE_FILE, READOUT_FILE, CATALOG_FILE, CARD_FILE = (
-    "bundle.json",
-    "readout.safetensors",
-    "catalog.json",
-    "card.md",
-)
 SHIPPED = Path(__file__).parents[1] / "bundles"
 MAX_TOKENS = 1024
 
@@ -167,6 +174,7 @@ class Bundle:
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> "Bundle":
         """Read a bundle; its matrices come in fp32, so that a scan computes what was measured."""
         about = read_about(folder)
+        check_sums(folder, about)
         try:
             weights = load_file(folder / READOUT_FILE)["weights"].float().to(device)
             catalog = json.loads((folder / CATALOG_FILE).read_text(encoding="utf-8"))
@@ -188,8 +196,13 @@ class Bundle:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, InputError) as e:
             raise BundleError(f"{folder}: the bundle is damaged or incomplete ({e!r})") from e
 
-    def save(self, folder: Path, *, dtype: CoderDtype = "bf16") -> "Bundle":
-        """Write the folder, `bundle.json` last; returns the bundle as it reads back."""
+    def save(
+        self, folder: Path, *, dtype: CoderDtype = "bf16", extras: Mapping[str, bytes] | None = None
+    ) -> "Bundle":
+        """Write the folder, `bundle.json` last; returns the bundle as it reads back.
+
+        `extras` are the contents of files that no scan needs, by name, see features.bundle_files.
+        """
         save_sparse_coder(folder, self.coder, dtype)
         about = {
             "format": FORMAT_VERSION,
@@ -203,10 +216,11 @@ class Bundle:
         }
         try:
             save_file({"weights": self.readout.weights.float().cpu().contiguous()}, folder / READOUT_FILE)
-            _write_json(folder / CATALOG_FILE, {"features": [asdict(each) for each in self.catalog]})
+            write_json(folder / CATALOG_FILE, {"features": [asdict(each) for each in self.catalog]})
             (folder / CARD_FILE).write_text(self.card, encoding="utf-8")
             write_labels(folder, self.labels)
-            _write_json(folder / BUNDLE_FILE, about)
+            write_extras(folder, extras or {})
+            write_json(folder / BUNDLE_FILE, {**about, SUMS: sums_of(folder)})
         except (OSError, SafetensorError) as error:
             raise StorageError(f"{folder}: the bundle can't be written ({error})") from error
         return Bundle.load(folder)
@@ -282,9 +296,3 @@ def _feature(entry: Mapping[str, Any]) -> ErrorFeature:
     known = {each.name for each in fields(ErrorFeature)}
     values = {name: value for name, value in entry.items() if name in known}
     return ErrorFeature(**{**values, "kinds": tuple(values.get("kinds", ()))})
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)

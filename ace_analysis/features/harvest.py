@@ -196,6 +196,12 @@ def read_shard(path: Path) -> Shard:
     return Shard(**tensors, trees=tuple(trees))
 
 
+def read_trees(path: Path) -> list[dict[str, Any]]:
+    """`project`, `name` and `lines` of each function of a shard, without its activations."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("trees", "[]"))
+
+
 def drop_projects(shard: Shard, projects: Collection[str]) -> Shard:
     """The shard without the trees of some projects, as if these had never been in it."""
     return keep_trees(shard, [tree["project"] not in projects for tree in shard.trees])

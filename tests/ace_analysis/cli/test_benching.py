@@ -13,8 +13,12 @@ from ace_analysis.cli import benching
 from ace_analysis.cli.benching import DetectionRequest, chosen_bundle, run_curve, run_detection
 from ace_analysis.errors import BundleError, InputError
 from ace_analysis.evaluation import held_out
+from ace_analysis.evaluation.baselines import ProbeOptions, fit_dense_probe
+from ace_analysis.evaluation.made_of import MadeOf
+from ace_analysis.evaluation.probe_file import probe_bytes
 from ace_analysis.evaluation.surprisal import Surprisal, measure_surprisal
 from ace_analysis.features.bundle import Bundle, Calibration, Readout
+from ace_analysis.features.bundle_files import CORPUS_FILE, PROBE_FILE
 from ace_analysis.features.examples import TreeOptions
 from ace_analysis.features.harvest import HarvestOptions, harvest
 from ace_analysis.features.sparse_coder import SparseCoder
@@ -100,7 +104,38 @@ def test_surprisal_of_some_functions_adds_a_sample_of_all_scorers(bundle: Bundle
     everywhere, some = measured["samples"]
     assert set(everywhere["parts"][0]["scorers"]) == {"random", "sparse features"}
     assert len(some["parts"][0]["scorers"]) == 4 and some["functions"] == 2
-    assert measured["notes"] == ["no dense probe: it needs a --harvest with train/ and validation/"]
+    assert measured["notes"] == [
+        "no dense probe: this bundle has none; name a --harvest with train/ and validation/"
+    ]
+
+
+@pytest.fixture(scope="module")
+def equipped(bundle: Bundle, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle with a probe and the list of what it was made of: the harvest's training projects."""
+    shards = {split: sorted((folder / split).glob("*.safetensors")) for split in ("train", "validation")}
+    probe = fit_dense_probe(shards["train"], shards["validation"], ProbeOptions(iterations=5))
+    known = MadeOf(projects={}, functions={"train": {"train0": (("f.py::f", ""),)}})
+    extras = {CORPUS_FILE: known.packed(), PROBE_FILE: probe_bytes(probe)}
+    return bundle.save(tmp_path_factory.mktemp("equipped"), extras=extras)
+
+
+def test_a_bundles_own_probe_is_measured_where_none_can_be_fitted(equipped: Bundle, folder: Path) -> None:
+    request = DetectionRequest(harvest=folder / "test", bundle=str(equipped.folder), surprisal=0)
+    measured = run_detection(request, quiet)
+    assert "dense probe" in measured["samples"][0]["parts"][0]["scorers"]
+    assert measured["notes"][0].startswith("dense probe: the bundle's, ")
+    same = DetectionRequest(harvest=folder, bundle=str(equipped.folder), surprisal=0)
+    assert run_detection(same, quiet)["notes"][0].startswith("dense probe: the harvest's, ")
+
+
+def test_a_measurement_on_what_the_bundle_was_fitted_on_says_so(
+    equipped: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "train", tmp_path / "test")
+    request = DetectionRequest(harvest=tmp_path, bundle=str(equipped.folder), surprisal=0)
+    assert run_detection(request, quiet)["notes"][0] == (
+        "not held out: the bundle was fitted on projects of the test or relatives: train0"
+    )
 
 
 def test_functions_without_surprisal_are_told(

@@ -9,6 +9,11 @@ from typer.testing import CliRunner, Result
 
 from ace_analysis.cli import app
 from ace_analysis.engine import Engine, ScanOptions
+from ace_analysis.evaluation.corpora import SPLITS
+from ace_analysis.evaluation.made_of import read_made_of
+from ace_analysis.evaluation.probe_file import read_probe
+from ace_analysis.features.bundle import Bundle
+from ace_analysis.features.bundle_files import PROBE_FILE
 from ace_analysis.settings import EngineSettings, ModelSettings, cache_dir
 from ace_analysis.source.document import CodeDocument
 
@@ -63,6 +68,12 @@ def test_a_folder_of_projects_becomes_a_bundle_that_a_scan_works_with(
     assert folder == cache_dir() / "bundles" / tiny_qwen2.name
     card = (folder / "card.md").read_text(encoding="utf-8")
     assert "explained variance" in card and "Cross-entropy recovered" in card and "project0" in card
+    made = read_made_of(folder)
+    assert made is not None and made.projects_of(*SPLITS) == {f"project{n}" for n in range(PROJECTS)}
+    sums = {text for some in made.functions.values() for each in some.values() for _, text in each}
+    assert len(sums) == 3 * PROJECTS and "" not in sums
+    probe = read_probe(folder / PROBE_FILE, 4 * Bundle.load(folder).coder.d_model)
+    assert probe.rows > 0 and PROBE_FILE in card
     settings = EngineSettings(model=ModelSettings(name=str(tiny_qwen2), device="cpu", dtype="float32"))
     engine = Engine.load(settings)
     document = CodeDocument(uri="a.py", text=FUNCTION.format(name="f", number=1))

@@ -14,7 +14,9 @@ import torch
 from ace_analysis.errors import FingerprintError, InputError
 from ace_analysis.evaluation import held_out
 from ace_analysis.evaluation.held_out import Harvested, harvest_installed, installed_functions, projects_of
+from ace_analysis.evaluation.made_of import MadeOf
 from ace_analysis.features.bundle import Bundle, Calibration, Readout
+from ace_analysis.features.bundle_files import CORPUS_FILE
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.loading import load_scanner
 from ace_analysis.model.scan import ResidualScanner
@@ -113,6 +115,23 @@ def test_relatives_of_projects_on_another_side_are_left_out(installed: Callable[
     installed(**{"stdlib": 2, "typing-extensions": 9, "rich": 2})
     assert split_of("typing-extensions") == "test"
     assert {function.project for function in installed_functions(9)} == {"rich"}
+
+
+def test_what_is_to_be_avoided_is_left_out_with_its_relatives(installed: Callable[..., None]) -> None:
+    installed(**{"rich": 2, "httpx2": 2, "requests": 2})
+    held = {name for name in ("rich", "httpx2", "requests") if split_of(name) == "test"}
+    assert {function.project for function in installed_functions(9)} == held
+    rest = {function.project for function in installed_functions(9, avoid={"httpx", "rich"})}
+    assert rest == held - {"rich", "httpx2"} != held
+
+
+def test_a_bundle_is_not_measured_on_what_it_was_fitted_on(
+    scanner: ResidualScanner, bundle: Bundle, installed: Callable[..., None], tmp_path: Path
+) -> None:
+    installed(**{"rich": 2, "httpx2": 2})
+    known = MadeOf(projects={}, functions={"train": {"httpx": ()}, "test": {"rich": ()}})
+    fitted = bundle.save(tmp_path / "bundle", extras={CORPUS_FILE: known.packed()})
+    assert projects_of(harvest_installed(scanner, fitted, 4).shards) == {"rich"}
 
 
 def test_a_function_that_two_projects_share_is_taken_once(

@@ -14,14 +14,20 @@ from hypothesis import strategies as st
 from ace_analysis.errors import BundleError, FingerprintError, InputError, StorageError
 from ace_analysis.features import bundle as bundle_module
 from ace_analysis.features.bundle import (
-    BUNDLE_FILE,
-    CATALOG_FILE,
-    READOUT_FILE,
     Bundle,
     Calibration,
     ErrorFeature,
     Readout,
     find_bundle,
+)
+from ace_analysis.features.bundle_files import (
+    BUNDLE_FILE,
+    CARD_FILE,
+    CATALOG_FILE,
+    CORPUS_FILE,
+    PROBE_FILE,
+    READOUT_FILE,
+    SUMS,
 )
 from ace_analysis.features.labels import LABELS_FILE
 from ace_analysis.features.sparse_coder import SparseCoder
@@ -93,25 +99,50 @@ def test_saving_again_replaces_all(tmp_path: Path) -> None:
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_extras_come_with_a_bundle_and_go_with_the_next(tmp_path: Path) -> None:
+    extras = {CORPUS_FILE: b"corpus", PROBE_FILE: b"probe"}
+    first = bundle_of().save(tmp_path, extras=extras)
+    assert all((tmp_path / name).read_bytes() == content for name, content in extras.items())
+    assert first.identity() == bundle_of(coder=first.coder).identity()
+    bundle_of().save(tmp_path)
+    assert not any((tmp_path / name).exists() for name in extras)
+
+
 def test_fields_that_a_later_release_adds_to_the_catalog_are_passed_over(tmp_path: Path) -> None:
     bundle_of().save(tmp_path)
     path = tmp_path / CATALOG_FILE
     catalog = json.loads(path.read_text(encoding="utf-8"))
     catalog["features"][0]["half_life"] = 3
     path.write_text(json.dumps(catalog), encoding="utf-8")
-    assert Bundle.load(tmp_path).catalog == (FEATURE,)
+    assert Bundle.load(without_sums(tmp_path)).catalog == (FEATURE,)
 
 
 @pytest.mark.parametrize("name", [CODER_FILE, READOUT_FILE, CATALOG_FILE])
 def test_a_bundle_without_one_of_its_files_is_incomplete(tmp_path: Path, name: str) -> None:
     bundle_of().save(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(BundleError, match=f"{name}|damaged or incomplete"):
+    with pytest.raises(BundleError, match=f"{name}: this file of the bundle is missing; install ace-lsp"):
         Bundle.load(tmp_path)
+    with pytest.raises(BundleError, match=f"{name}|damaged or incomplete"):
+        Bundle.load(without_sums(tmp_path))
+
+
+def without_sums(folder: Path) -> Path:
+    """The same bundle as one that was made before bundles had sums."""
+    path = folder / BUNDLE_FILE
+    about = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({name: value for name, value in about.items() if name != SUMS}))
+    return folder
+
+
+def test_a_bundle_of_the_time_before_sums_is_read(tmp_path: Path) -> None:
+    saved = bundle_of().save(tmp_path)
+    assert Bundle.load(without_sums(tmp_path)).identity() == saved.identity()
 
 
 def test_a_bundle_without_labels_can_be_used(tmp_path: Path) -> None:
     bundle_of().save(tmp_path)
+    without_sums(tmp_path)
     (tmp_path / LABELS_FILE).unlink()
     assert Bundle.load(tmp_path).labels == {}
 
@@ -120,8 +151,10 @@ def test_a_bundle_without_labels_can_be_used(tmp_path: Path) -> None:
 def test_a_file_of_other_bytes_is_damage(tmp_path: Path, name: str) -> None:
     bundle_of().save(tmp_path)
     (tmp_path / name).write_bytes(b"\xff\x00 nothing of ours")
-    with pytest.raises(BundleError, match=r"damaged or incomplete|expected a file of format"):
+    with pytest.raises(BundleError, match=f"{name}: damaged, expected the SHA-256"):
         Bundle.load(tmp_path)
+    with pytest.raises(BundleError, match=r"damaged or incomplete|expected a file of format"):
+        Bundle.load(without_sums(tmp_path))
 
 
 def edited(folder: Path, **changes: object) -> Path:
@@ -176,12 +209,9 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="can't be written"):
         bundle_of().save(tmp_path / "file")
-    (tmp_path / CARD_IN_THE_WAY).mkdir()
+    (tmp_path / CARD_FILE).mkdir()
     with pytest.raises(StorageError, match="the bundle can't be written"):
         bundle_of().save(tmp_path)
-
-
-CARD_IN_THE_WAY = bundle_module.CARD_FILE
 
 
 # --- identity -------------------------------------------------------------------------------------------
