@@ -18,6 +18,9 @@ from ace_analysis.errors import InputError, ModelError
 
 ROOT = -1
 """The parent of a branch's first token: the last token of the text."""
+AGAIN = -2
+"""The parent of a token that stands in place of the text's last one: what is read under a steering vector has
+to begin with the token that chooses the first new one, and that was read without it."""
 _ROWS_AT_ONCE = 96
 
 
@@ -41,6 +44,7 @@ class TokenTree:
         self._length = len(prompt)
         self._parents: list[int] = []
         self._depths: list[int] = []
+        self._replaces: list[bool] = []
         self._sees: Tensor = torch.zeros(0, 0, dtype=torch.bool)
         ids = torch.tensor([list(prompt)], device=self._device)
         with torch.inference_mode():
@@ -56,18 +60,20 @@ class TokenTree:
         if self._parents:
             self._cache.crop(-len(self))
         self._hidden = self._hidden[:1]
-        self._parents, self._depths = [], []
+        self._parents, self._depths, self._replaces = [], [], []
         self._sees = torch.zeros(0, 0, dtype=torch.bool)
 
     def grow(self, tokens: Sequence[int], parents: Sequence[int]) -> list[int]:
-        """Read tokens, each behind its parent: a token of the tree, an earlier one of these, or ROOT.
+        """Read tokens, each behind its parent: a token of the tree, an earlier one of these, ROOT or AGAIN.
 
         Returns their numbers in the tree.
         """
         first, last = len(self), len(self) + len(tokens)
         self._place(first, parents)
         sees = self._sees[first:last]
-        mask = torch.cat([torch.ones(len(tokens), self._length, dtype=torch.bool), sees], dim=1)
+        text = torch.ones(len(tokens), self._length, dtype=torch.bool)
+        text[torch.tensor(self._replaces[first:]), -1] = False
+        mask = torch.cat([text, sees], dim=1)
         places = torch.tensor(self._depths) + self._length
         keys = torch.cat([torch.arange(self._length), places])
         with torch.inference_mode():
@@ -86,14 +92,15 @@ class TokenTree:
         sees = torch.zeros(n, n, dtype=torch.bool)
         sees[:first, :first] = self._sees
         for index, parent in enumerate(parents, start=first):
-            if not ROOT <= parent < index:
+            if not AGAIN <= parent < index:
                 raise InputError(
-                    f"expected a parent from {ROOT} to {index - 1} for token {index}, got {parent}"
+                    f"expected a parent from {AGAIN} to {index - 1} for token {index}, got {parent}"
                 )
-            if parent != ROOT:
+            if parent >= 0:
                 sees[index] = sees[parent]
             sees[index, index] = True
-            self._depths.append(0 if parent == ROOT else self._depths[parent] + 1)
+            self._depths.append(self._depths[parent] + 1 if parent >= 0 else parent + 1)
+            self._replaces.append(parent == AGAIN or (parent >= 0 and self._replaces[parent]))
         self._sees = sees
         self._parents += parents
 
@@ -119,11 +126,12 @@ class TokenTree:
     def log_probs(self, nodes: Sequence[int]) -> Float[Tensor, "node vocabulary"]:
         """Log-probabilities of what follows each of the nodes, or the text (ROOT)."""
         with torch.inference_mode():
-            logits = self._head(self._hidden[[node + 1 for node in nodes]])
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            if self._cap is not None:
-                logits = self._cap * torch.tanh(logits / self._cap)
-            return logits.log_softmax(-1)
+            return self._logits(nodes).log_softmax(-1)
+
+    def _logits(self, nodes: Sequence[int]) -> Float[Tensor, "node vocabulary"]:
+        logits = self._head(self._hidden[[node + 1 for node in nodes]])
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
 
     def score(self, branches: Sequence[Sequence[int]], ends: Iterable[int]) -> list[list[float]]:
         """For each branch behind the text, the log-probability of each of its tokens and of ending there.
@@ -150,20 +158,23 @@ class TokenTree:
             wanted.setdefault(parent, set())
         if tokens:
             self.grow(tokens, parents)
-        found = self._look_up(wanted, torch.tensor(sorted(ends), device=self._device))
+        found = self._look_up(wanted, sorted(ends))
         return [[found[step] for step in path] for path in paths]
 
-    def _look_up(self, wanted: dict[int, set[int]], ends: Tensor) -> dict[tuple[int, int], float]:
+    def _look_up(self, wanted: dict[int, set[int]], ends: Sequence[int]) -> dict[tuple[int, int], float]:
         """Log-probabilities of (node, next token) and of (node, ROOT): that it ends there."""
         found: dict[tuple[int, int], float] = {}
         nodes = sorted(wanted)
+        closing = torch.tensor(ends, device=self._device)
         for start in range(0, len(nodes), _ROWS_AT_ONCE):
             part = nodes[start : start + _ROWS_AT_ONCE]
-            rows = self.log_probs(part)
-            closing = rows[:, ends].logsumexp(-1).tolist()
-            for index, node in enumerate(part):
-                found[node, ROOT] = closing[index]
-                following = sorted(wanted[node])
-                values = rows[index, following].tolist() if following else []
-                found |= {(node, token): value for token, value in zip(following, values, strict=True)}
+            with torch.inference_mode():
+                logits = self._logits(part)
+                total = logits.logsumexp(-1)
+                closed = (logits[:, closing].logsumexp(-1) - total).tolist()
+                for index, node in enumerate(part):
+                    found[node, ROOT] = closed[index]
+                    following = sorted(wanted[node])
+                    values = (logits[index, following] - total[index]).tolist() if following else []
+                    found |= {(node, token): value for token, value in zip(following, values, strict=True)}
         return found

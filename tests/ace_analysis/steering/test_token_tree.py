@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ace_analysis.errors import InputError, ModelError
-from ace_analysis.steering.token_tree import ROOT, TokenTree
+from ace_analysis.steering.token_tree import AGAIN, ROOT, TokenTree
 
 PROMPT = [5, 9, 17, 4, 33, 21, 8, 11, 6, 40, 12]
 BRANCHES = [[3, 7, 9], [3, 7, 10, 14], [3], [], [8, 8, 8, 8, 8], [3, 7, 9]]
@@ -73,14 +73,23 @@ def test_a_cleared_tree_is_as_new(tiny_model):
         assert score == pytest.approx(alone(model, branch), abs=1e-6)
 
 
+def test_the_last_token_read_again_is_the_last_token(tiny_model):
+    tree = TokenTree(load(tiny_model), PROMPT)
+    (last,) = tree.grow(PROMPT[-1:], [AGAIN])
+    torch.testing.assert_close(tree.log_probs([last]), tree.log_probs([ROOT]), atol=1e-6, rtol=0)
+    first = tree.grow([3, 3], [last, ROOT])
+    again, behind = tree.log_probs(first)
+    torch.testing.assert_close(again, behind, atol=1e-6, rtol=0)
+
+
 def test_a_text_of_no_tokens_is_refused(tiny_qwen2):
     with pytest.raises(InputError, match="at least one token"):
         TokenTree(load(tiny_qwen2), [])
 
 
-@pytest.mark.parametrize("parent", [0, 1, -2])
+@pytest.mark.parametrize("parent", [0, 1, -3])
 def test_a_parent_that_is_not_before_its_child_is_refused(tiny_qwen2, parent):
-    with pytest.raises(InputError, match="expected a parent from -1 to -1 for token 0"):
+    with pytest.raises(InputError, match="expected a parent from -2 to -1 for token 0"):
         TokenTree(load(tiny_qwen2), PROMPT).grow([3], [parent])
 
 
