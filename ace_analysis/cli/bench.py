@@ -37,7 +37,7 @@ def detection(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="A harvest with test/; with train/ and validation/, the dense probe is fitted on them.",
+            help="A harvest with test/; the dense probe is fitted on its train/ and validation/.",
             show_default="one that is made of installed packages",
         ),
     ] = None,
@@ -57,9 +57,8 @@ def detection(
 ) -> None:
     """How many planted bugs in held-out projects are found, beside chance, surprisal and a dense probe.
 
-    Intervals are 95 %, over projects. The dense probe is the bundle's own where the harvest has nothing to
-    fit one on. Without --harvest, mutants of installed packages that no training has seen are run; that takes
-    some minutes, and goes on where it was stopped.
+    Intervals are 95 %, over projects. Without --harvest, mutants of installed packages that no training has
+    seen are run, beside the bundle's own probe: some minutes, and it goes on where it was stopped.
     """
     from ace_analysis.cli.benching import DetectionRequest, run_detection
 

@@ -88,14 +88,14 @@ def make_bundle(
     dtype = dtype_of(trained)
     shipped = load_own_coder(save_sparse_coder(work / "shipped", trained, dtype))
     steps = _Steps(harvests, shipped, options, progress, cancelled)
-    exact, quality = steps.quality(trained), steps.quality(shipped)
+    quality = steps.quality(shipped)
     tables = {split: steps.table(split) for split in SPLITS}
     discovery = steps.discovery(tables, quality)
     bundle = replace(steps.bundle(tables), folder=out, catalog=discovery.features)
     facts = CardFacts(
         bundle=bundle,
         dtype=dtype,
-        exact=exact,
+        exact=steps.quality(trained),
         quality=quality,
         loss=steps.loss(),
         discovery=discovery,
@@ -104,12 +104,8 @@ def make_bundle(
         about=options.about,
         training={"harvested": harvests.ordinary_tokens(), **asdict(options.training)},
     )
-    extras = {
-        CORPUS_FILE: made_of(harvests.shards, harvest_folder, options.about).packed(),
-        PROBE_FILE: probe_bytes(steps.probe(work)),
-    }
     whole = replace(bundle, card=card_of(facts), labels=steps.labels(bundle))
-    return whole.save(out, dtype=dtype, extras=extras)
+    return whole.save(out, dtype=dtype, extras=steps.extras(harvest_folder, work))
 
 
 def _coder_for(
@@ -156,6 +152,11 @@ class _Steps:
                 self.progress(f"{split}: {message}", fraction)
 
         return site_table(self.harvests.shards[split], self.coder, progress=tell)
+
+    def extras(self, harvest: Path, work: Path) -> dict[str, bytes]:
+        """What no scan needs: the list of all functions, and the dense probe."""
+        listed = made_of(self.harvests.shards, harvest, self.options.about)
+        return {CORPUS_FILE: listed.packed(), PROBE_FILE: probe_bytes(self.probe(work))}
 
     def probe(self, work: Path) -> DenseProbe:
         """The dense probe on the same data; it takes minutes, so what was fitted once is kept in a file."""

@@ -36,13 +36,13 @@ def scanner(tiny_qwen2: Path) -> ResidualScanner:
 def bundle(scanner: ResidualScanner) -> Bundle:
     """One that reads what the harvest of the fixture holds."""
     slots = (0, 1, 2, "line_end")
-    biases = torch.zeros(WIDTH), torch.zeros(WIDTH)
+    biases = torch.zeros(3, WIDTH).clone().unbind()
     return Bundle(
         folder=Path("tiny"),
         model=scanner.info.name,
         fingerprint=scanner.info.fingerprint,
         layer=1,
-        coder=SparseCoder(torch.eye(WIDTH), biases[0], torch.eye(WIDTH), biases[1], biases[0], Site(1)),
+        coder=SparseCoder(torch.eye(WIDTH), biases[0], torch.eye(WIDTH), biases[1], biases[2], Site(1)),
         readout=Readout(weights=torch.ones(len(slots), WIDTH), kind_bias={"name": 0.0}, slots=slots),
         calibration=Calibration(scale=1.0, offset=0.0, prior=0.5, thresholds={1.0: 0.0}),
     )
