@@ -36,7 +36,7 @@ class Arm(Protocol):
     def identity(self) -> str: ...
 
     def offer(self, text: str, line: int) -> Sequence[str]:
-        """Whole new lines for the line (from 0) of a text, best first."""
+        """Whole new texts, made to mend a line (from 0) of a text, best first."""
         ...
 
 
@@ -58,18 +58,11 @@ class Attempt:
         if name == "first":
             return float(self.passed[0])
         wanted = self.task.fixed if name == "exact" else self.task.buggy
-        return float(program_of(with_line(self.task, self.offered[0])) == program_of(wanted))
-
-
-def with_line(task: RepairTask, line: str) -> str:
-    """The buggy text with another line in place of the wrong one."""
-    lines = task.buggy.split("\n")
-    lines[task.line] = line
-    return "\n".join(lines)
+        return float(program_of(self.offered[0]) == program_of(wanted))
 
 
 def attempt(arm: Arm, task: RepairTask, count: int, sandbox: Sandbox, ledger: Ledger) -> Attempt:
-    """Have an arm offer up to `count` lines for a task, or read what it once did, and run their tests."""
+    """Have an arm offer up to `count` texts for a task, or read what it once did, and run their tests."""
     key = "offer:" + hashlib.sha256(repr((arm.identity, task.buggy, task.line)).encode()).hexdigest()
     kept = ledger.get(key)
     if kept is None:
@@ -77,9 +70,9 @@ def attempt(arm: Arm, task: RepairTask, count: int, sandbox: Sandbox, ledger: Le
         offered = list(arm.offer(task.buggy, task.line))
         kept = {"offered": offered, "seconds": time.perf_counter() - start}
         ledger.put(key, kept)
-    lines = tuple(kept["offered"][:count])
-    passed = tuple(sandbox.passes(with_line(task, line), task.tests) for line in lines)
-    return Attempt(task=task, offered=lines, passed=passed, seconds=kept["seconds"])
+    texts = tuple(kept["offered"][:count])
+    passed = tuple(sandbox.passes(text, task.tests) for text in texts)
+    return Attempt(task=task, offered=texts, passed=passed, seconds=kept["seconds"])
 
 
 def failing(tasks: Sequence[RepairTask], sandbox: Sandbox) -> tuple[list[RepairTask], int]:
