@@ -79,7 +79,7 @@ class ContextualDecomposition:
         nodes = own_scores(rows, relevance, run) if sources is not None else walker.flow(rows[0])
         return DecompositionResult(
             targets=bound,
-            values=torch.tensor([value_of(run, each) for each in bound]),
+            values=torch.tensor([value_of(run, each) for each in bound], dtype=torch.float64),
             sources=tuple(rows),
             relevance=relevance[: len(rows)],
             together=relevance[-1],

@@ -1,6 +1,7 @@
 """From the last residual stream to logits: as the model does it, and frozen so that it is linear."""
 
-import torch
+import math
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -52,6 +53,6 @@ def frozen_logit(
     constant += 0.0 if unembedding.bias is None else float(unembedding.bias[token])
     if anatomy.logit_cap is None:
         return weights, constant
-    y = float(weights @ x) + constant
-    slope = float(anatomy.logit_cap * torch.tensor(y / anatomy.logit_cap, dtype=torch.float64).tanh() / y)
+    y, cap = float(weights @ x) + constant, anatomy.logit_cap
+    slope = cap * math.tanh(y / cap) / y if y else 1.0
     return weights * slope, constant * slope

@@ -81,7 +81,7 @@ def test_other_shapes_of_ids_are_an_error(anatomy: Anatomy, shape: tuple[int, ..
 
 def test_an_unknown_gate_is_an_error_that_names_the_known_ones(anatomy: Anatomy, ids: Tensor) -> None:
     unknown: Any = "open"
-    with pytest.raises(InputError, match="expected a frozen gate among gate_frozen, half.*got 'open'"):
+    with pytest.raises(InputError, match=r"expected a frozen gate among gate_frozen, half.*got 'open'"):
         freeze(anatomy, ids, 1, gate=unknown)
 
 
