@@ -80,7 +80,9 @@ def made_of(
         for path in shards[split]:
             for tree in read_trees(path):
                 project, name = str(tree["project"]), str(tree["name"])
-                found.setdefault(project, set()).add((name, sums.get((project, name), "")))
+                found.setdefault(project, set()).update(
+                    (name, each) for each in sums.get((project, name), ("",))
+                )
         functions[split] = {project: tuple(sorted(found[project])) for project in sorted(found)}
     used = {project for projects in functions.values() for project in projects}
     return MadeOf(projects={name: about[name] for name in sorted(used) if name in about}, functions=functions)
@@ -115,13 +117,13 @@ def read_made_of(folder: Path) -> MadeOf | None:
         ) from error
 
 
-def _sums_in(path: Path) -> dict[tuple[str, str], str]:
-    if not path.is_file():
-        return {}
-    return {
-        (each.project, each.path): hashlib.sha256(each.text.encode("utf-8", "surrogatepass")).hexdigest()
-        for each in read_functions(path)
-    }
+def _sums_in(path: Path) -> dict[tuple[str, str], list[str]]:
+    """Of each name; a property and its setter share theirs, for example."""
+    sums: dict[tuple[str, str], list[str]] = {}
+    for each in read_functions(path) if path.is_file() else ():
+        text = each.text.encode("utf-8", "surrogatepass")
+        sums.setdefault((each.project, each.path), []).append(hashlib.sha256(text).hexdigest())
+    return sums
 
 
 def _packed(content: Mapping[str, Any], projects: Mapping[str, tuple[str, str]]) -> bytes:

@@ -43,6 +43,18 @@ def test_each_harvested_function_is_listed_with_the_sum_of_its_text(
     assert any(listed.values()) and not all(listed.values())
 
 
+def test_two_functions_of_one_name_are_both_listed(
+    harvested: Harvested, few_functions: list[CodeFunction], tmp_path: Path
+) -> None:
+    shards = {"train": harvested.shards, "validation": (), "test": ()}
+    (project, some), *_ = made_of(shards, tmp_path, {}).functions["train"].items()
+    name = some[0][0]
+    twice = [CodeFunction(project=project, path=name, text=text, header="") for text in ("one", "other")]
+    write_functions(tmp_path / functions_file("train"), twice)
+    listed = made_of(shards, tmp_path, {}).functions["train"][project]
+    assert len({text for path, text in listed if path == name}) == 2
+
+
 def test_a_list_reads_back_and_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     made = MadeOf(projects={"p": ("1.0", "MIT")}, functions={"train": {**MANY, "q": (("é.py::f", ""),)}})
     assert written(made, tmp_path) == made
