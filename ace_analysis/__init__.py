@@ -12,9 +12,9 @@ Each step is one function from one frozen type to the next, and a folder is wher
     source/        text: documents, scopes, candidate sites, mutations, corpora
     report/        results: findings and their evidence, as JSON and SARIF
     model/         weights, tokens, hooks: torch begins here
-    quantization/  (empty yet) PAHQ: one head at full precision, the rest cheap
+    quantization/  PAHQ: one head at full precision, the rest cheap
     features/      sparse coders, error features, calibrated scores
-    decomposition/ (empty yet) CD-T: which positions, layers and heads a prediction comes from
+    decomposition/ CD-T: which tokens, heads and layers a prediction or a finding comes from
     steering/      (empty yet) steering vectors, and repairs regenerated under them
     editing/       (empty yet) PISCES: concepts removed from the weights, measured, undoable
     engine/        one model, one bundle, the public verbs
@@ -33,6 +33,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ace_analysis.decomposition.cdt import ContextualDecomposition
+    from ace_analysis.decomposition.result import DecompositionResult
+    from ace_analysis.decomposition.walk import CDTOptions
     from ace_analysis.engine import Engine, ScanOptions
     from ace_analysis.errors import AceError
     from ace_analysis.features.bundle import ErrorFeature
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from ace_analysis.features.detector import Detection, SAEDetector
     from ace_analysis.model.loading import load_hooked_model
     from ace_analysis.pipeline import ACEPipeline, AnalysisResults
+    from ace_analysis.quantization import FocusedHead, PAHQQuantizer, QuantizationConfig, QuantizationReport
     from ace_analysis.report.finding import Evidence, FileReport, Finding, ScopeReport, Severity, SiteScore
     from ace_analysis.settings import EngineSettings, load_settings
     from ace_analysis.source.document import CodeDocument, TextSpan
@@ -51,7 +55,10 @@ __all__ = [
     "ACEPipeline",
     "AceError",
     "AnalysisResults",
+    "CDTOptions",
     "CodeDocument",
+    "ContextualDecomposition",
+    "DecompositionResult",
     "Detection",
     "Engine",
     "EngineSettings",
@@ -59,10 +66,14 @@ __all__ = [
     "Evidence",
     "FileReport",
     "Finding",
+    "FocusedHead",
     "Identification",
     "MutationGenerator",
     "MutationPair",
     "MutationType",
+    "PAHQQuantizer",
+    "QuantizationConfig",
+    "QuantizationReport",
     "SAEDetector",
     "ScanOptions",
     "ScopeReport",
@@ -75,6 +86,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ace_analysis.decomposition.cdt": ("ContextualDecomposition",),
+    "ace_analysis.decomposition.result": ("DecompositionResult",),
+    "ace_analysis.decomposition.walk": ("CDTOptions",),
     "ace_analysis.engine": (
         "Engine",
         "ScanOptions",
@@ -90,6 +104,12 @@ _HOMES = {
     "ace_analysis.pipeline": (
         "ACEPipeline",
         "AnalysisResults",
+    ),
+    "ace_analysis.quantization": (
+        "FocusedHead",
+        "PAHQQuantizer",
+        "QuantizationConfig",
+        "QuantizationReport",
     ),
     "ace_analysis.report.finding": (
         "Evidence",

@@ -101,3 +101,24 @@ def test_the_detector_is_called_as_promised() -> None:
     )
     fields = {field.name for field in dataclasses.fields(ace_analysis.ErrorFeature)}
     assert {"feature_idx", "t_statistic"} <= fields
+
+
+def test_the_quantizer_is_called_as_promised() -> None:
+    quantizer = ace_analysis.PAHQQuantizer
+    fields = ["target_precision", "background_precision"]
+    assert [field.name for field in dataclasses.fields(ace_analysis.QuantizationConfig)][:2] == fields
+    inspect.signature(quantizer).bind(object(), object())
+    inspect.signature(quantizer.quantize_background).bind(object())
+    inspect.signature(quantizer.focus_on_head).bind(object(), layer=10, head=5)
+    inspect.signature(quantizer.restore).bind(object())
+
+
+def test_a_model_is_decomposed_as_promised() -> None:
+    decomposition = ace_analysis.ContextualDecomposition
+    inspect.signature(decomposition).bind(object())
+    inspect.signature(decomposition.decompose).bind(object(), [0, 1, 2], relevant_positions=[0, 1, 2])
+    inspect.signature(decomposition.decompose).bind(object(), [0, 1, 2])
+    result = inspect.signature(decomposition.decompose, eval_str=True).return_annotation
+    assert result is ace_analysis.DecompositionResult
+    inspect.signature(result.get_top_layers).bind(object(), k=5)
+    inspect.signature(result.get_top_heads).bind(object(), k=10)

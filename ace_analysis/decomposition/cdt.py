@@ -56,10 +56,10 @@ class ContextualDecomposition:
 
         Args:
             input_ids: one text's token ids.
-            relevant_positions: the tokens that count as relevant; scores of layers and heads are of what
-                flows from them. Below 0 counts from the end. Neither these nor sources: every position.
+            relevant_positions: the tokens that count as relevant, below 0 from the end; layers and heads are
+                scored by what flows from them. Neither these nor sources: every position.
             sources: instead, heads, MLPs, tokens or collections of them; each is decomposed by itself.
-            targets: what is explained; None: the logit of the most expected next token against the runner-up.
+            targets: what is explained; None: the most expected next token's logit against the runner-up's.
             cancelled: asked before each block.
 
         Raises:
@@ -69,19 +69,17 @@ class ContextualDecomposition:
         """
         ids = one_text(input_ids)
         chosen = [targets] if isinstance(targets, Target) else list(targets or [LogitDifference()])
-        if relevant_positions is not None and sources is not None:
-            raise InputError("expected relevant positions or sources, got both")
         rows = self._rows(len(ids), relevant_positions, sources)
         run, rows_at_once = self._run(ids, chosen, cancelled)
         bound = tuple(bind(run, target) for target in chosen)
         walker = Walker(run, bound, self.options, rows_at_once, cancelled)
-        relevance = walker.relevance([*rows, frozenset().union(*rows)] if len(rows) > 1 else rows)
+        relevance = walker.relevance([*rows, frozenset().union(*rows)])
         nodes = own_scores(rows, relevance, run) if sources is not None else walker.flow(rows[0])
         return DecompositionResult(
             targets=bound,
             values=torch.tensor([value_of(run, each) for each in bound], dtype=torch.float64),
             sources=tuple(rows),
-            relevance=relevance[: len(rows)],
+            relevance=relevance[:-1],
             together=relevance[-1],
             heads=nodes.heads,
             mlps=nodes.mlps,
@@ -96,6 +94,8 @@ class ContextualDecomposition:
         sources: Iterable[Node | Collection[Node]] | None,
     ) -> list[Source]:
         """The sets of sources, checked."""
+        if positions is not None and sources is not None:
+            raise InputError("expected relevant positions or sources, got both")
         if sources is None:
             chosen = range(length) if positions is None else positions
             return [frozenset(Token(position_in(each, length)) for each in chosen)]

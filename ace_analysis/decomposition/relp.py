@@ -87,9 +87,8 @@ def scores_in(
     bound = bind(run, target)
     heads = run.resid.new_zeros(run.anatomy.n_blocks, run.anatomy.n_heads)
     mlps = run.resid.new_zeros(run.anatomy.n_blocks)
-    bias = torch.zeros((), dtype=torch.float64, device=run.resid.device)
-    latents = None
-    gradient = run.resid
+    bias = run.resid.new_zeros((), dtype=torch.float64)
+    gradient, latents = run.resid, None
     for pulled in pull_back(run, bound, cancelled=cancelled):
         block, gradient = run.blocks[pulled.layer], pulled.resid_pre
         if pulled.resid_post is not None:
