@@ -118,6 +118,8 @@ class CheckSettings:
     """Kinds of findings that are never shown."""
     exclude: tuple[str, ...] = _setting((), _texts)
     """Patterns as in a .gitignore, from the folder of the configuration file on."""
+    baseline: str | None = _setting(None, _text)
+    """A file of known findings, which are not shown again; from the folder of the configuration file on."""
     max_file_bytes: int = _setting(2_000_000, _whole(1))
     """Larger files are reported as not checked."""
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ace_analysis.errors import AceError
 from ace_analysis.report.attribution import Attribution
 from ace_analysis.report.finding import ScopeReport
+from ace_analysis.report.repair import Fix
 from ace_analysis.source.document import TextSpan
 
 
@@ -74,6 +75,18 @@ class ExplainRequest:
     priority: Priority = Priority.HOVER
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixRequest:
+    """A stretch of one version of one text that something better is wanted for."""
+
+    uri: str
+    version: int
+    text: str
+    span: TextSpan
+    options: Mapping[str, Any] = field(default_factory=dict)
+    priority: Priority = Priority.COMMAND
+
+
 OnProgress = Callable[[str, float | None], None]
 """Hears what is being done, and which fraction of it is done where that is known."""
 
@@ -96,6 +109,10 @@ class Analyst(Protocol):
 
     async def explain(self, request: ExplainRequest, on_progress: OnProgress) -> Attribution:
         """Why the model says what it says of a place."""
+        ...
+
+    async def fix(self, request: FixRequest, on_progress: OnProgress) -> tuple[Fix, ...]:
+        """What could stand there instead, best first; empty where nothing passed all checks."""
         ...
 
     async def call(self, method: str, params: Mapping[str, Any], priority: Priority) -> Any:

@@ -4,10 +4,12 @@ Between a keystroke and the new results an editor should keep showing what is st
 or behind the edited stretch is moved along; what the edit touches is dropped.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
 from ace_analysis.report.finding import Finding
+from ace_analysis.source.document import TextSpan
 
 
 def carry(findings: Iterable[Finding], old: str, new: str) -> tuple[Finding, ...]:
@@ -22,6 +24,19 @@ def carry(findings: Iterable[Finding], old: str, new: str) -> tuple[Finding, ...
         elif finding.span.start >= old_end:
             kept.append(_moved(finding, start, old_end, shift))
     return tuple(kept)
+
+
+def carried_span(span: TextSpan, old: str, new: str) -> TextSpan | None:
+    """Where a stretch lies after the edit from `old` to `new`; None where what stood there is gone."""
+    start, old_end, shift = edited(old, new)
+    if span.end <= start:
+        return span
+    if span.start >= old_end:
+        return span.shifted(shift)
+    text = old[span.start : span.end]
+    places = [match.start() for match in re.finditer(re.escape(text), new)] if text else []
+    nearest = min(places, key=lambda place: abs(place - span.start), default=None)
+    return None if nearest is None else TextSpan(nearest, nearest + len(text))
 
 
 def edited(old: str, new: str) -> tuple[int, int, int]:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ace_analysis.errors import SettingsError
+from ace_analysis.errors import InputError, SettingsError
+from ace_analysis.report.baseline import FILE_NAME, Baseline, read_baseline, relative_path
 from ace_analysis.settings import CheckSettings, EngineSettings, find_config, load_settings, read_config
 from ace_lsp.settings import ServerSettings, folder_of, merge, parse_settings, snake_keys, without_section
 from ace_lsp.worker_process import WorkerPlan
 
-CONFIG_FILES = "**/{ace.toml,pyproject.toml}"
+CONFIG_FILES = f"**/{{ace.toml,pyproject.toml,{FILE_NAME}}}"
 """What to watch, as a glob of the specification's."""
 
 Raw = Mapping[str, Any]
@@ -34,6 +35,9 @@ class DocumentSettings:
     hidden: frozenset[str] = frozenset()
     """Kinds of findings that are not to be shown."""
     excluded: bool = False
+    baseline: Baseline = field(default_factory=Baseline)
+    baseline_path: str = ""
+    """What the baseline calls the document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,8 @@ class _Resolved:
     engine: EngineSettings
     hidden: frozenset[str]
     base: Path | None
+    baseline: Baseline
+    baseline_folder: Path | None
 
 
 class Configuration:
@@ -54,6 +60,8 @@ class Configuration:
         self._initial: Raw = {}
         self._client: Raw = {}
         self._of_folders: dict[Path, Raw] = {}
+        self._chosen: Raw = {}
+        """What a person chose for this session, above all else."""
         self._roots: tuple[Path, ...] = ()
         self._resolved: dict[Path | None, _Resolved] = {}
         self._problems: dict[str, bool] = {}
@@ -79,6 +87,11 @@ class Configuration:
         self.forget_files()
         self.ready.set()
 
+    def choose_model(self, name: str | None) -> None:
+        """Take this model for all folders; None takes what is set again."""
+        self._chosen = {} if name is None else {"model": {"name": name}}
+        self.forget_files()
+
     def forget_files(self) -> None:
         """Read the projects' files anew at the next question."""
         self._resolved.clear()
@@ -98,6 +111,10 @@ class Configuration:
             check=resolved.engine.check,
             hidden=resolved.hidden,
             excluded=excluded,
+            baseline=resolved.baseline,
+            baseline_path=relative_path(path, folder)
+            if path and (folder := resolved.baseline_folder)
+            else "",
         )
 
     def worker_plan(self) -> WorkerPlan:
@@ -127,11 +144,31 @@ class Configuration:
     def _resolve(self, folder: Path | None) -> _Resolved:
         root = None if folder is None else folder_of(folder, self._roots)
         raw = merge(merge(self._initial, self._client), self._of_folders.get(root, {}) if root else {})
+        raw = merge(raw, self._chosen)
         config, lsp = self._project_settings(folder)
         server = parse_settings(merge(lsp, raw)).settings
         base = config.parent if config is not None else root
         engine = self._engine(folder, server.engine)
-        return _Resolved(server=server, engine=engine, hidden=self._hidden(engine.check.ignore), base=base)
+        known, place = self._baseline(engine.check.baseline, base)
+        return _Resolved(
+            server=server,
+            engine=engine,
+            hidden=self._hidden(engine.check.ignore),
+            base=base,
+            baseline=known,
+            baseline_folder=place,
+        )
+
+    def _baseline(self, name: str | None, base: Path | None) -> tuple[Baseline, Path | None]:
+        """What is known already, and the folder that its paths count from."""
+        if name is None or base is None:
+            return Baseline(), None
+        path = base / Path(name).expanduser()
+        try:
+            return read_baseline(path), path.parent
+        except InputError as error:
+            self._note("", (str(error),))
+            return Baseline(), None
 
     def _project_settings(self, folder: Path | None) -> tuple[Path | None, Raw]:
         """The file that governs a folder, and what it says about the server."""

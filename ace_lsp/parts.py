@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from ace_lsp.configuration import Configuration
 from ace_lsp.features.commands import Commands
 from ace_lsp.features.explaining import Explainer
+from ace_lsp.features.lenses import Lenses
 from ace_lsp.features.progress import ProgressBar
+from ace_lsp.features.regenerating import Regenerator
 from ace_lsp.features.status import StatusReporter
+from ace_lsp.features.workspace import WorkspaceScan
 from ace_lsp.publishing import Publisher
 from ace_lsp.session import Desk
 from ace_lsp.sessions import Sessions
@@ -31,18 +34,22 @@ class Parts:
         self.analyst = WorkerAnalyst(self.configuration.worker_plan)
         self.status = StatusReporter(server, self._cancel_loading)
         self.analyst.subscribe(self.status)
-        self.publisher = Publisher(server)
+        self.publisher = Publisher(server, lambda: self.lenses.news())
         desk = Desk(analyst=self.analyst, publisher=self.publisher, make_bar=self._make_bar)
         self.sessions = Sessions(desk, self.configuration)
         self.watch = SettingsWatch(server, self)
         self.watch.start(server.initialization_options)
         self.explainer = Explainer(server, self)
+        self.regenerator = Regenerator(server, self)
+        self.lenses = Lenses(server, self)
+        self.workspace_scan = WorkspaceScan(server, self)
         self.commands = Commands(server, self)
         self._cancelling: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """End everything that runs, the worker too."""
         self.sessions.stop()
+        self.regenerator.close()
         await self.analyst.close()
         self.status.close()
 

@@ -7,7 +7,7 @@ cells is broken (vscode-languageserver-node); who pulls one is told that there i
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -41,11 +41,15 @@ class _Shown:
 class Publisher:
     """Tells the client what is found in each unit."""
 
-    def __init__(self, server: "AceServer") -> None:
+    def __init__(self, server: "AceServer", on_news: Callable[[], None] = lambda: None) -> None:
         self._server = server
+        self._on_news = on_news
+        """Called when a unit was analysed to its end."""
         self._units: dict[str, _Shown] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._refresh_again = False
+        self._closed: set[str] = set()
+        """Files that are not open and have been told about."""
 
     def move(self, unit: Unit, findings: Iterable[Finding]) -> None:
         """A unit was edited, and these findings stand. Who pulls does so at each edit, unasked."""
@@ -58,6 +62,7 @@ class Publisher:
         shown = self._keep(unit, findings, finished=finished)
         if finished:
             self._flush(shown)
+            self._on_news()
         else:
             self._flush_in_time(shown)
 
@@ -97,9 +102,19 @@ class Publisher:
             return types.RelatedUnchangedDocumentDiagnosticReport(result_id=result)
         return types.RelatedFullDocumentDiagnosticReport(items=items, result_id=result)
 
+    def show_closed(self, unit: Unit, findings: Iterable[Finding]) -> None:
+        """What is found in a file that is not open: pushed also to who pulls, since nobody pulls for it."""
+        self._closed.add(unquote(unit.uri))
+        self._push(unit.uri, None, self._diagnostics(unit, findings)[unit.uri])
+
+    def clear_closed(self, uri: str) -> None:
+        """It is open now, or another one, or gone."""
+        if unquote(uri) in self._closed:
+            self._closed.discard(unquote(uri))
+            self._push(uri, None, [])
+
     def _diagnostics(self, unit: Unit, findings: Iterable[Finding]) -> dict[str, list[types.Diagnostic]]:
-        related = self._server.client.related_information
-        return diagnostics_of(unit, findings, related_information=related)
+        return diagnostics_of(unit, findings, self._server.client.extras)
 
     def _flush(self, shown: _Shown) -> None:
         if shown.timer is not None:

@@ -31,6 +31,10 @@ NOTEBOOKS = types.NotebookDocumentSyncOptions(
 )
 
 
+ACTIONS = (types.CodeActionKind.QuickFix, "refactor.rewrite.ace")
+"""Kinds of code actions that features/code_actions.py makes."""
+
+
 class AceServer(LanguageServer):
     """The server of one client."""
 
@@ -47,7 +51,7 @@ class AceServer(LanguageServer):
         self.client = Client()
         self.initialization_options: object = None
         self._log = ClientLog(self)
-        for register in (_lifecycle, _documents, _notebooks, _settings, _features, _commands):
+        for register in (_lifecycle, _documents, _notebooks, _settings, _features, _commands, _controls):
             register(self)
 
     @cached_property
@@ -101,6 +105,7 @@ def _lifecycle(server: AceServer) -> None:
 def _documents(server: AceServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
+        server.parts.workspace_scan.opened(params.text_document.uri)
         server.parts.sessions.open(server.documents, params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
@@ -146,14 +151,26 @@ def _settings(server: AceServer) -> None:
         await server.parts.watch.folders_changed()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
-    async def did_change_files(_: types.DidChangeWatchedFilesParams) -> None:
-        await server.parts.watch.files_changed()
+    async def did_change_files(params: types.DidChangeWatchedFilesParams) -> None:
+        await server.parts.watch.files_changed(params.changes)
 
 
 def _features(server: AceServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_HOVER)
     async def hover(params: types.HoverParams) -> types.Hover | None:
         return await server.parts.explainer.hover(params)
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=list(ACTIONS)))
+    def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
+        return server.parts.regenerator.actions(params)
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_LENS, types.CodeLensOptions())
+    def code_lens(params: types.CodeLensParams) -> list[types.CodeLens]:
+        return server.parts.lenses.lenses(params)
+
+    @server.feature(types.TEXT_DOCUMENT_INLAY_HINT, types.InlayHintOptions())
+    def inlay_hint(params: types.InlayHintParams) -> list[types.InlayHint]:
+        return server.parts.lenses.hints(params)
 
 
 def _commands(server: AceServer) -> None:
@@ -164,6 +181,28 @@ def _commands(server: AceServer) -> None:
     @server.command("ace.explainHere")
     async def explain_here(uri: str, position: Any, options: Any = None) -> Any:
         return await server.parts.commands.explain_here(uri, position, options)
+
+    @server.command("ace.regenerate")
+    async def regenerate(uri: str, where: Any, options: Any = None) -> Any:
+        return await server.parts.commands.regenerate(uri, where, options)
+
+    @server.command("ace.analyzeWorkspace")
+    async def analyze_workspace() -> Any:
+        return await server.parts.commands.analyze_workspace()
+
+    @server.command("ace.switchModel")
+    async def switch_model(name: Any = None) -> Any:
+        return await server.parts.commands.switch_model(name)
+
+
+def _controls(server: AceServer) -> None:
+    @server.command("ace.pause")
+    async def pause() -> Any:
+        return await server.parts.commands.pause()
+
+    @server.command("ace.resume")
+    async def resume() -> Any:
+        return await server.parts.commands.resume()
 
     @server.command("ace.restartWorker")
     async def restart_worker() -> Any:

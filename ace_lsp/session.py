@@ -57,6 +57,9 @@ class Session:
         self._desk = desk
         self.unit = unit
         self.findings: tuple[Finding, ...] = ()
+        """What is shown."""
+        self._found: tuple[Finding, ...] = ()
+        """The same, with what the baseline knows."""
         self._task: asyncio.Task[Summary] | None = None
         self._first: TextSpan | None = None
         self._attached: set[asyncio.Task[Any]] = set()
@@ -83,7 +86,7 @@ class Session:
         if old != new:
             start, old_end, shift = edited(old, new)
             self._first = TextSpan(max(0, start - 1), min(len(new), old_end + shift + 1))
-        self.findings = carry(self.findings, old, new)
+        self.findings, self._found = carry(self.findings, old, new), carry(self._found, old, new)
         self.unit = unit
         self._desk.publisher.move(unit, self.findings)
 
@@ -105,7 +108,7 @@ class Session:
         """The unit is gone, or is not to be analysed any more."""
         self.stop()
         self._detach()
-        self.findings = ()
+        self.findings = self._found = ()
         self._desk.publisher.clear(self.unit.uri)
 
     def _detach(self) -> None:
@@ -131,15 +134,16 @@ class Session:
             def on_scope(scope: ScopeReport) -> None:
                 if self.unit is not unit:
                     return
-                self.findings = merged(self.findings, scope, settings.hidden)
+                self._take(merged(self._found, scope, settings.hidden), settings)
                 seen.add(scope)
                 report(f"{seen.scopes} scopes", seen.code_points / max(1, len(unit.text)))
                 self._desk.publisher.show(unit, self.findings, finished=False)
 
             scopes = await self._desk.analyst.scan(request, on_scope)
-        self.findings = ()
+        found: tuple[Finding, ...] = ()
         for scope in scopes:
-            self.findings = merged(self.findings, scope, settings.hidden)
+            found = merged(found, scope, settings.hidden)
+        self._take(found, settings)
         self._first = None
         self._desk.publisher.show(unit, self.findings, finished=True)
         return Summary(
@@ -149,6 +153,10 @@ class Session:
             analysed=sum(not scope.from_cache for scope in scopes),
             seconds=loop.time() - begin,
         )
+
+    def _take(self, found: tuple[Finding, ...], settings: "DocumentSettings") -> None:
+        self._found = found
+        self.findings = settings.baseline.new(settings.baseline_path, self.unit.text, found)
 
     def _bar(self) -> ProgressBar:
         name = self.unit.uri.rsplit("/", 1)[-1]

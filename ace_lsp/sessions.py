@@ -34,6 +34,8 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._newest: str | None = None
         """What was opened or edited last: most likely what a person looks at."""
+        self.paused = False
+        """Whether nothing is analysed unless a person asks."""
         self._told: set[str] = set()
         """Of which units it was logged why they are not analysed."""
         self._waiting: set[asyncio.Task[None]] = set()
@@ -63,14 +65,14 @@ class Sessions:
             return
         session.move_to(unit)
         self._newest = unquote(unit.uri)
-        settings = self._settings(unit)
+        settings = self.settings_of(unit)
         if settings.server.run is Run.ON_TYPE:
             self._analyse(session, Priority.VISIBLE, delay=settings.server.debounce / 1000)
 
     def save(self, workspace: AceWorkspace, uri: str) -> None:
         unit = unit_of(workspace, uri)
         session = self._sessions.get(unquote(unit.uri)) if unit is not None else None
-        if session is not None and self._settings(session.unit).server.run is not Run.MANUAL:
+        if session is not None and self.settings_of(session.unit).server.run is not Run.MANUAL:
             self._analyse(session, Priority.VISIBLE)
 
     def close(self, uri: str) -> None:
@@ -91,7 +93,7 @@ class Sessions:
         if session is None:
             raise NotAnalysed(f"expected a Python document that is open, got {uri!r}")
         await self._configured()
-        settings = self._settings(session.unit)
+        settings = self.settings_of(session.unit)
         if (reason := _objection(session.unit, settings, asked=True)) is not None:
             raise NotAnalysed(reason)
         task = session.analyse(settings, Priority.COMMAND)
@@ -131,12 +133,24 @@ class Sessions:
                 await self._configuration.ready.wait()
 
     def _refresh(self, session: Session, priority: Priority) -> None:
-        if self._settings(session.unit).server.run is not Run.MANUAL:
+        if self.settings_of(session.unit).server.run is not Run.MANUAL:
             self._analyse(session, priority)
 
+    def pause(self) -> None:
+        """End what runs, and start nothing; what is shown stays, and moves with the text."""
+        self.paused = True
+        for session in self._sessions.values():
+            session.stop()
+
+    def resume(self) -> None:
+        self.paused = False
+        self.refresh()
+
     def _analyse(self, session: Session, priority: Priority, *, delay: float = 0.0) -> None:
-        settings = self._settings(session.unit)
+        settings = self.settings_of(session.unit)
         reason = _objection(session.unit, settings, asked=False)
+        if reason is None and self.paused:
+            return
         if reason is None:
             session.analyse(settings, priority, delay=delay)
             return
@@ -146,7 +160,8 @@ class Sessions:
             self._told.add(uri)
             logger.info("%s: %s", uri, reason)
 
-    def _settings(self, unit: Unit) -> DocumentSettings:
+    def settings_of(self, unit: Unit) -> DocumentSettings:
+        """What holds for it now."""
         path = to_fs_path(unit.uri)
         return self._configuration.of(Path(path) if path else None)
 

@@ -55,6 +55,12 @@ class ServerSettings:
     only costs a scan that is cancelled at the next layer of the model."""
     max_lines: int = 20_000
     """Longer documents are not analysed while typing; `ace.analyzeFile` still does."""
+    preview_fix: bool = False
+    """Whether the editor shall ask before it applies what ACE wrote, where it can."""
+    code_lens: bool = False
+    """Whether each function with findings says so above its first line."""
+    inlay_hints: bool = False
+    """Whether the probability stands behind each finding."""
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Sections for `ace_analysis.settings`, in snake_case."""

@@ -61,6 +61,18 @@ class Unit:
                 return part, TextSpan(local.start, min(local.end, len(part.lines.text)))
         return None
 
+    def place_of_edit(self, span: TextSpan) -> tuple[Part, TextSpan] | None:
+        """The part that a span can be replaced in: it holds all of it, and as the person wrote it."""
+        found = next((part for part in self.parts if self._within(part.span, span)), None)
+        if found is None:
+            return None
+        local = span.shifted(-found.start)
+        written = found.lines.text[local.start : local.end]
+        return (found, local) if written == self.text[span.start : span.end] else None
+
+    def _within(self, outer: TextSpan, inner: TextSpan) -> bool:
+        return outer.start <= inner.start and inner.end <= outer.end
+
 
 def is_python(language_id: str | None, uri: str) -> bool:
     return language_id == "python" or (not language_id and uri.endswith((".py", ".pyi")))

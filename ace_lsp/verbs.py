@@ -10,8 +10,10 @@ from typing import Any
 from ace_analysis.report.attribution import Attribution
 from ace_analysis.report.attribution_wire import attribution_from_wire
 from ace_analysis.report.finding import ScopeReport
+from ace_analysis.report.repair import Fix
+from ace_analysis.report.repair_wire import fix_from_wire
 from ace_analysis.report.wire import scope_report_from_wire
-from ace_lsp.analyst import ExplainRequest, OnProgress, Priority, ScanRequest
+from ace_lsp.analyst import ExplainRequest, FixRequest, OnProgress, Priority, ScanRequest
 from ace_lsp.jobs import Job
 
 
@@ -49,6 +51,20 @@ class Verbs(ABC):
         hear = _progress_to(on_progress)
         job = Job(method="ace/explain", params=params, priority=request.priority, on_note=hear)
         return attribution_from_wire(await self._submit(job))
+
+    async def fix(self, request: FixRequest, on_progress: OnProgress) -> tuple[Fix, ...]:
+        params = {
+            "uri": request.uri,
+            "version": request.version,
+            "text": request.text,
+            "start": request.span.start,
+            "end": request.span.end,
+            "options": dict(request.options),
+        }
+        hear = _progress_to(on_progress)
+        job = Job(method="ace/fix", params=params, priority=request.priority, on_note=hear)
+        result = await self._submit(job)
+        return tuple(fix_from_wire(each) for each in result["fixes"])
 
     async def call(self, method: str, params: Mapping[str, Any], priority: Priority) -> Any:
         return await self._submit(Job(method=method, params=params, priority=priority))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from lsprotocol import types
 from pygls.uris import to_fs_path
 
 from ace_lsp.configuration import CONFIG_FILES
+from ace_lsp.features.workspace import paths_of
 from ace_lsp.worker_process import WorkerPlan
 
 if TYPE_CHECKING:
@@ -48,8 +50,18 @@ class SettingsWatch:
         self._configuration.set_roots(self._roots())
         await self.settings_changed(None)
 
-    async def files_changed(self) -> None:
-        """A configuration file on disk is another now."""
+    async def choose_model(self, name: str | None) -> None:
+        """On a person's word, above what is set anywhere."""
+        before = self._plan()
+        self._configuration.choose_model(name)
+        await self._act(before)
+
+    async def files_changed(self, changes: Sequence[types.FileEvent]) -> None:
+        """Files on disk are others now: configuration, or what a run over the workspace has looked at."""
+        changed = paths_of(changes)
+        self._parts.workspace_scan.forget(changed)
+        if all(uri.endswith((".py", ".pyw")) for uri in changed):
+            return
         before = self._plan()
         self._configuration.forget_files()
         await self._act(before)

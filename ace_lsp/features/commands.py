@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from ace_analysis.errors import AceError
-from ace_lsp.features.arguments import options_of, position_of, uri_of
+from ace_lsp.features.arguments import options_of, position_of, range_of, uri_of
 from ace_lsp.features.explaining import NothingThere
 from ace_lsp.features.progress import CancelledByPerson, watched
+from ace_lsp.features.regenerating import NoPlace
 from ace_lsp.features.showing import show
 from ace_lsp.features.status import sentence_of
+from ace_lsp.features.workspace import NoWorkspace, Result
 from ace_lsp.sessions import NotAnalysed
 
 if TYPE_CHECKING:
@@ -51,6 +53,50 @@ class Commands:
             await show(self._server, "explanation", explained["markdown"], explained["plain"])
         return explained
 
+    async def regenerate(self, uri: object, where: object, options: object = None) -> dict[str, Any]:
+        """Something better for a stretch, put in place unless `apply` is false; `version` is that of the
+        document which the stretch is in."""
+        name = "ace.regenerate"
+        address, stretch = uri_of(name, uri), range_of(name, where)
+        wanted = options_of(name, options, version=-1, apply=True)
+        async with _told():
+            try:
+                return await self._parts.regenerator.regenerate(
+                    address, stretch, wanted["version"], apply=wanted["apply"]
+                )
+            except CancelledByPerson:
+                return {"applied": False, "reason": "cancelled"}
+
+    async def analyze_workspace(self) -> dict[str, Any]:
+        """Analyse every Python file of the workspace; what is found is shown as it comes."""
+        result = Result()
+        async with _told():
+            try:
+                await watched(
+                    self._server,
+                    "ACE: analysing the workspace",
+                    lambda report: self._parts.workspace_scan.run(report, result),
+                )
+            except CancelledByPerson:
+                return {**result.told(), "cancelled": True}
+        return {**result.told(), "cancelled": False}
+
+    async def switch_model(self, name: object = None) -> dict[str, Any]:
+        """Take another model until the server ends; without a name, the one that is set."""
+        if name is not None and (not isinstance(name, str) or not name.strip()):
+            raise JsonRpcInvalidParams(f"ace.switchModel: expected the name of a model, got {name!r}")
+        await self._parts.watch.choose_model(name)
+        return {"model": self._parts.configuration.worker_plan().engine["model"]["name"]}
+
+    async def pause(self) -> None:
+        """Analyse nothing until `ace.resume`, unless a person asks for it."""
+        self._parts.sessions.pause()
+        self._parts.status.pause(True)
+
+    async def resume(self) -> None:
+        self._parts.status.pause(False)
+        self._parts.sessions.resume()
+
     async def restart_worker(self) -> None:
         """End the worker, whatever it does, and analyse what is open with a new one."""
         await self._parts.analyst.restart()
@@ -59,12 +105,13 @@ class Commands:
     async def show_status(self) -> dict[str, Any]:
         """How the engine is: shown to the person, and returned with what a bug report needs."""
         status = self._parts.analyst.status
-        message = f"ACE {self._server.version}: {sentence_of(status)}"
+        message = f"ACE {self._server.version}: {sentence_of(status, self._parts.sessions.paused)}"
         shown = types.ShowMessageParams(type=types.MessageType.Info, message=message)
         self._server.window_show_message(shown)
         return {
             "state": status.state.value,
             "message": status.message,
+            "paused": self._parts.sessions.paused,
             "info": dict(status.info),
             "workerPid": self._parts.analyst.pid,
             "open": len(self._parts.sessions),
@@ -81,5 +128,5 @@ async def _told() -> AsyncIterator[None]:
         yield
     except CancelledByPerson as error:
         raise JsonRpcException("cancelled", types.LSPErrorCodes.RequestCancelled) from error
-    except (NotAnalysed, NothingThere, AceError) as error:
+    except (NotAnalysed, NothingThere, NoPlace, NoWorkspace, AceError) as error:
         raise JsonRpcException(str(error), types.LSPErrorCodes.RequestFailed) from error

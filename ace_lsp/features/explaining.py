@@ -20,6 +20,7 @@ from ace_analysis.report.finding import Finding
 from ace_analysis.source.document import TextSpan
 from ace_lsp.analyst import ExplainRequest, OnProgress, Priority, State
 from ace_lsp.features.hover import Told, hover_of, markdown_of, plain_of
+from ace_lsp.features.pages import LatentPages
 from ace_lsp.session import Session
 from ace_lsp.units import Unit
 
@@ -61,6 +62,8 @@ class Explainer:
         self._parts = parts
         self._asked: WeakKeyDictionary[Unit, dict[int, _Asked]] = WeakKeyDictionary()
         """By version of a unit, and by the offset that was asked about."""
+        self._pages_of: tuple[str, ...] = ()
+        self._pages = LatentPages("", "", "")
 
     async def hover(self, params: types.HoverParams) -> types.Hover | None:
         """What is known of the finding, or of the explained token, at a position."""
@@ -105,10 +108,11 @@ class Explainer:
         return (session, span.start) if session is not None and span is not None else None
 
     def _may_ask(self) -> bool:
-        """Not where it would be refused."""
+        """Not where it would be refused, or where a person wants rest."""
         status = self._parts.analyst.status
-        known = "methods" in status.info
-        return status.state is not State.FAILED and (self._parts.analyst.supports(METHOD) or not known)
+        if status.state is State.FAILED or self._parts.sessions.paused:
+            return False
+        return self._parts.analyst.supports(METHOD) or "methods" not in status.info
 
     def _explained(self, unit: Unit, offset: int) -> Attribution | None:
         results = (asked.result for asked in self._asked.get(unit, {}).values())
@@ -142,7 +146,17 @@ class Explainer:
         return asked
 
     def _told(self, unit: Unit, finding: Finding | None, why: Attribution | None, note: str) -> Told:
-        return Told(text=unit.text, where=_words(unit), finding=finding, attribution=why, note=note)
+        return Told(
+            text=unit.text, where=_words(unit), finding=finding, attribution=why, note=note, page=self._page
+        )
+
+    def _page(self, feature: str) -> str | None:
+        """The address of a latent's page, in the bundle that the worker has loaded."""
+        info = self._parts.analyst.status.info
+        key = tuple(str(info.get(name, "")) for name in ("bundle", "model", "fingerprint"))
+        if key != self._pages_of:
+            self._pages_of, self._pages = key, LatentPages(*key)
+        return self._pages.address(feature)
 
     def _hover(self, unit: Unit, told: Told) -> types.Hover | None:
         if told.finding is not None:

@@ -33,15 +33,26 @@ class StatusReporter:
         self._loading: ProgressBar | None = None
         self._last: dict[str, Any] | None = None
         self._failed = False
+        self._status = Status()
+        self.paused = False
+
+    def pause(self, paused: bool) -> None:
+        """Tell that nothing is analysed unasked, or that it is again."""
+        self.paused = paused
+        self._tell()
 
     def __call__(self, status: Status) -> None:
         self._show_loading(status)
         if status.state is State.FAILED and not self._failed:
             self._say_failed(status)
         self._failed = status.state is State.FAILED
+        self._status = status
+        self._tell()
+
+    def _tell(self) -> None:
         if not self._server.client.server_status:
             return
-        told = server_status_of(status)
+        told = server_status_of(self._status, paused=self.paused)
         if told != self._last:
             self._last = told
             self._server.protocol.notify(SERVER_STATUS, told)
@@ -69,15 +80,15 @@ class StatusReporter:
         )
 
 
-def server_status_of(status: Status) -> dict[str, Any]:
+def server_status_of(status: Status, *, paused: bool = False) -> dict[str, Any]:
     """The params of `experimental/serverStatus`."""
     health = "error" if status.state is State.FAILED else "ok"
-    return {"health": health, "quiescent": status.state in _RESTING, "message": sentence_of(status)}
+    return {"health": health, "quiescent": status.state in _RESTING, "message": sentence_of(status, paused)}
 
 
-def sentence_of(status: Status) -> str:
+def sentence_of(status: Status, paused: bool = False) -> str:
     """The status in one line for a person."""
-    parts = [status.state.value]
+    parts = [*(["paused"] if paused else []), status.state.value]
     if status.message:
         parts.append(status.message)
     if (model := status.info.get("model")) is not None:

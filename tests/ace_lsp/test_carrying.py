@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from ace_analysis.report.finding import Evidence, Finding
 from ace_analysis.source.document import TextSpan
-from ace_lsp.carrying import carry, edited
+from ace_lsp.carrying import carried_span, carry, edited
 
 TEXT = st.text(alphabet="ab\n😋", max_size=30)
 
@@ -45,3 +45,20 @@ def test_evidence_is_carried_with_its_finding_and_left_out_where_it_was_edited()
 
 def test_the_same_text_keeps_everything():
     assert carry([finding(0, 2)], "aa", "aa") == (finding(0, 2),)
+
+
+@given(TEXT, TEXT, TEXT, st.integers(0, 20), st.integers(0, 5))
+def test_a_stretch_that_the_edit_left_alone_is_found_again(before, inserted, after, start, length):
+    old, new = before + after, before + inserted + after
+    span = TextSpan(min(start, len(old)), min(start + length, len(old)))
+    moved = carried_span(span, old, new)
+    if span.end <= len(before):
+        assert moved == span
+    if moved is not None:
+        assert new[moved.start : moved.end] == old[span.start : span.end]
+
+
+def test_a_stretch_inside_an_edit_is_where_its_text_is_nearest_or_gone():
+    assert carried_span(TextSpan(4, 7), "def BUG()", "x BUG yy BUG z") == TextSpan(2, 5)
+    assert carried_span(TextSpan(4, 7), "def BUG()", "def FIX()") is None
+    assert carried_span(TextSpan(5, 5), "def BUG()", "def FIX()") is None

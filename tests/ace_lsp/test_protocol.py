@@ -62,7 +62,16 @@ async def test_t_an_answer_that_cannot_be_read_fails_the_request_that_it_is_for(
 async def test_the_client_is_told_only_what_the_server_does():
     _, sink = await running()
     told = sink.sent[0]["result"]["capabilities"]
-    assert set(told) == {"positionEncoding", "textDocumentSync", "executeCommandProvider", "workspace"}
+    assert set(told) == {
+        "codeActionProvider",
+        "codeLensProvider",
+        "executeCommandProvider",
+        "hoverProvider",
+        "inlayHintProvider",
+        "positionEncoding",
+        "textDocumentSync",
+        "workspace",
+    }
     _, sink = await running(
         {"textDocument": {"diagnostic": {}}, "workspace": {"diagnostics": {"refreshSupport": True}}}
     )

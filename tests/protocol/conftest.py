@@ -17,6 +17,8 @@ from lsprotocol import types
 from pygls.protocol import default_converter
 from pytest_lsp import make_test_lsp_client
 
+from ace_lsp.positions import LineIndex
+
 HERE = Path(__file__).parent
 PATIENCE = 20.0
 
@@ -39,6 +41,14 @@ class Editor:
         self.statuses: list[dict[str, Any]] = []
         self.refreshes = 0
         self.documents_shown: list[types.ShowDocumentParams] = []
+        self.texts: dict[str, str] = {}
+        self.edits: list[types.WorkspaceEdit] = []
+        self.capabilities = types.ServerCapabilities()
+        self.refuses: str | None = None
+        """Why edits are not made, as where a document is read-only."""
+        self.asked: list[types.ShowMessageRequestParams] = []
+        self.answers: str | None = None
+        """What is chosen whenever the server asks."""
         self.registrations: list[types.Registration] = []
         self.versions: dict[str, int] = {}
         self.patience = PATIENCE
@@ -48,6 +58,14 @@ class Editor:
         self.client.protocol._converter.register_structure_hook(
             types.NotebookDocumentFilterWithCells, lambda data, _: data
         )
+
+        # And it takes a code action that carries a command for a command.
+        self.client.protocol._converter.register_structure_hook(types.Command, self._command)
+
+    def _command(self, data: dict[str, Any], _: Any) -> types.Command | types.CodeAction:
+        if isinstance(data["command"], dict):
+            return self.client.protocol._converter.structure(data, types.CodeAction)
+        return types.Command(data["title"], data["command"], arguments=data.get("arguments"))
 
     def _listen(self) -> None:
         features = self.client.protocol.fm.features
@@ -68,6 +86,18 @@ class Editor:
             self.documents_shown.append(params)
             return types.ShowDocumentResult(success=True)
 
+        def apply(params: types.ApplyWorkspaceEditParams) -> types.ApplyWorkspaceEditResult:
+            self.edits.append(params.edit)
+            if self.refuses is None:
+                self.apply(params.edit)
+            return types.ApplyWorkspaceEditResult(applied=self.refuses is None, failure_reason=self.refuses)
+
+        def ask(params: types.ShowMessageRequestParams) -> types.MessageActionItem | None:
+            self.asked.append(params)
+            return types.MessageActionItem(self.answers) if self.answers is not None else None
+
+        features[types.WORKSPACE_APPLY_EDIT] = apply
+        features[types.WINDOW_SHOW_MESSAGE_REQUEST] = ask
         features[types.WINDOW_SHOW_DOCUMENT] = show
         features[types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS] = publish
         features[types.WORKSPACE_DIAGNOSTIC_REFRESH] = refresh
@@ -77,16 +107,19 @@ class Editor:
     # --- what a person does
 
     def open(self, uri: str, text: str, language: str = "python") -> None:
-        self.versions[uri] = 1
+        self.versions[uri], self.texts[uri] = 1, text
         item = types.TextDocumentItem(uri=uri, language_id=language, version=1, text=text)
         self.client.text_document_did_open(types.DidOpenTextDocumentParams(text_document=item))
 
     def replace(self, uri: str, text: str) -> int:
         """A new text for the whole document; its version."""
+        self.texts[uri] = text
         return self._change(uri, types.TextDocumentContentChangeWholeDocument(text=text))
 
     def edit(self, uri: str, where: tuple[int, int, int, int], text: str) -> int:
         start, end = types.Position(*where[:2]), types.Position(*where[2:])
+        span = LineIndex(self.texts[uri], self.encoding).span_of(types.Range(start, end))
+        self.texts[uri] = self.texts[uri][: span.start] + text + self.texts[uri][span.end :]
         change = types.TextDocumentContentChangePartial(range=types.Range(start, end), text=text)
         return self._change(uri, change)
 
@@ -97,6 +130,36 @@ class Editor:
             types.DidChangeTextDocumentParams(text_document=document, content_changes=[change])
         )
         return self.versions[uri]
+
+    def apply(self, edit: types.WorkspaceEdit) -> None:
+        """Make an edit as editors do, and tell the server of the new text."""
+        changed = dict(edit.changes or {})
+        for each in edit.document_changes or ():
+            assert each.text_document.version == self.versions[each.text_document.uri]
+            changed[each.text_document.uri] = each.edits
+        for uri, edits in changed.items():
+            for one in sorted(
+                edits, key=lambda one: (one.range.start.line, one.range.start.character), reverse=True
+            ):
+                start, end = one.range.start, one.range.end
+                self.edit(uri, (start.line, start.character, end.line, end.character), one.new_text)
+
+    @property
+    def encoding(self) -> types.PositionEncodingKind:
+        return types.PositionEncodingKind(self.capabilities.position_encoding or "utf-16")
+
+    async def actions(
+        self, uri: str, where: tuple[int, int, int, int], *only: str, diagnostics: Any = ()
+    ) -> list[Any]:
+        params = types.CodeActionParams(
+            text_document=types.TextDocumentIdentifier(uri),
+            range=types.Range(types.Position(*where[:2]), types.Position(*where[2:])),
+            context=types.CodeActionContext(diagnostics=list(diagnostics), only=list(only) or None),
+        )
+        return list(await self.client.text_document_code_action_async(params) or ())
+
+    async def run_command_of(self, action: Any) -> Any:
+        return await self.command(action.command.command, *(action.command.arguments or ()))
 
     def save(self, uri: str) -> None:
         document = types.TextDocumentIdentifier(uri)
@@ -199,7 +262,7 @@ def start(tmp_path: Path, worker: Callable[..., list[str]]) -> Start:
             editor.client.set_configuration(configuration, section="ace")
         await editor.client.start_io(sys.executable, "-m", "ace_lsp", "--log-level", "info")
         folders = [types.WorkspaceFolder(uri=root.as_uri(), name=root.name) for root in roots]
-        await editor.client.initialize_session(
+        said = await editor.client.initialize_session(
             types.InitializeParams(
                 capabilities=capabilities or capabilities_of(profile),
                 workspace_folders=folders,
@@ -207,6 +270,7 @@ def start(tmp_path: Path, worker: Callable[..., list[str]]) -> Start:
                 initialization_options=options,
             )
         )
+        editor.capabilities = said.capabilities
         try:
             yield editor
         finally:

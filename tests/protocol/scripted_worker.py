@@ -12,6 +12,12 @@ and an explanation of any place, unless the text has one of
     SLOW_WHY      two seconds before it, ended by a cancel
     NO_WHY        it is refused
 
+and two fixes for any stretch, GOOD and FINE, unless the text has one of
+
+    SLOW_FIX      two seconds before them, ended by a cancel
+    NO_FIX        none is found
+    TESTED        the first one has passed the user's tests
+
 What was asked goes into the journal, one JSON value per line.
 """
 
@@ -37,6 +43,8 @@ from ace_analysis.report.attribution import (
 )
 from ace_analysis.report.attribution_wire import attribution_to_wire
 from ace_analysis.report.finding import Evidence, Finding, ScopeReport
+from ace_analysis.report.repair import Fix, Gate, GateResult, Source
+from ace_analysis.report.repair_wire import fix_to_wire
 from ace_analysis.report.wire import to_wire
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.syntax import scopes_of
@@ -166,6 +174,27 @@ def explain(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     return attribution_to_wire(why)
 
 
+def fix(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    text, span = job.get("text"), TextSpan(job.get("start"), job.get("end"))
+    note("fix", start=span.start, end=span.end, version=job.params.get("version"), options=job.get("options"))
+    if "SLOW_FIX" in text:
+        wait(job, 2.0)
+    words = () if "NO_FIX" in text else ("GOOD", "FINE")
+    fixes = [
+        Fix(
+            span=span,
+            replacement=word,
+            source=Source.EDIT,
+            score=-number,
+            gates=(GateResult(Gate.PARSES, True),),
+            detail=f"`{text[span.start : span.end]}` becomes `{word}`",
+            verified_by_tests="TESTED" in text and number == 0,
+        )
+        for number, word in enumerate(words)
+    ]
+    return {"fixes": [fix_to_wire(each) for each in fixes]}
+
+
 def wait(job: worker.Job, seconds: float) -> None:
     """Work that takes so long, tells how far it is and can be cancelled."""
     end = time.monotonic() + seconds
@@ -184,5 +213,7 @@ def found(start: int) -> Finding:
 
 
 if __name__ == "__main__":
-    worker.METHODS.update({"ace/load": load, "ace/info": info, "ace/scan": scan, "ace/explain": explain})
+    worker.METHODS.update(
+        {"ace/load": load, "ace/info": info, "ace/scan": scan, "ace/explain": explain, "ace/fix": fix}
+    )
     worker.main()

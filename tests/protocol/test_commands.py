@@ -35,7 +35,7 @@ async def test_wrong_arguments_are_answered_with_what_was_expected(start, argume
 
 async def test_an_unknown_command_is_answered_with_the_known_ones(start):
     async with start() as editor:
-        with pytest.raises(JsonRpcException, match=r"ace\.analyzeFile, ace\.restartWorker, ace\.showStatus"):
+        with pytest.raises(JsonRpcException, match=r"expected one of ace\.analyzeFile, .*ace\.showStatus, "):
             await editor.command("ace.nonsense")
 
 

@@ -5,6 +5,7 @@ from lsprotocol import types
 
 from ace_analysis.report.finding import Evidence, Finding, Severity
 from ace_analysis.source.document import TextSpan
+from ace_lsp.extras import Extras
 from ace_lsp.features.diagnostics import diagnostics_of, result_id_of
 from ace_lsp.positions import Encoding, LineIndex
 from ace_lsp.units import Part, Unit
@@ -27,8 +28,8 @@ def finding(start: int = 23, end: int = 24, *seen: Evidence, **more: object) -> 
     return Finding(span=TextSpan(start, end), evidence=seen, **fields)
 
 
-def one(found: Finding, *, related_information: bool = True) -> types.Diagnostic:
-    (diagnostic,) = diagnostics_of(unit(), [found], related_information=related_information)[URI]
+def one(found: Finding, **extras: bool) -> types.Diagnostic:
+    (diagnostic,) = diagnostics_of(unit(), [found], Extras(**extras))[URI]
     return diagnostic
 
 
@@ -96,3 +97,26 @@ def test_the_result_id_names_what_is_seen():
     same.data = {"version": 4}
     assert result_id_of([first]) == result_id_of([same])
     assert len({result_id_of(each) for each in ([], [first], [first, first], [one(finding(21, 22))])}) == 4
+
+
+def test_the_code_leads_to_the_page_of_its_kind():
+    page = one(finding()).code_description
+    assert page is not None and page.href.startswith("file:") and page.href.endswith("/comparison.md")
+    assert one(finding(), code_description=False).code_description is None
+    assert one(finding(kind="new-kind")).code_description is None
+
+
+def test_other_findings_with_the_same_latent_are_told_nearest_first():
+    places = (4, 6, 9, 21, 23)
+    findings = [
+        finding(start, start + 1, evidence(7, start, 1.0), evidence(8, start, 2.0)) for start in places
+    ]
+    lonely = finding(1, 2, evidence(9, 1, 1.0))
+    *_, last, alone = diagnostics_of(unit(), [*findings, lonely])[URI]
+    also = [each for each in last.related_information or () if "also behind" in each.message]
+    assert [LineIndex(TEXT).offset_at(each.location.range.start) for each in also] == [21, 9, 6]
+    assert all(
+        each.message == "latent blocks.9.hook_resid_post/8 is also behind this finding: comparison"
+        for each in also
+    )
+    assert not any("also" in each.message for each in alone.related_information or ())
