@@ -1,4 +1,4 @@
-"""The whole model beside the first blocks that a scan holds: loaded once, when something first asks for it."""
+"""The whole model beside the blocks that a scan holds: loaded once, when something first asks for it."""
 
 from ace_analysis.errors import FingerprintError
 from ace_analysis.model.causal import CausalModel, load_causal

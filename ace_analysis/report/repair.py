@@ -21,7 +21,7 @@ class Gate(StrEnum):
     NAMES = "names"
     """No name is used that was defined before and now is not."""
     ERROR_SCORE = "error_score"
-    """The region's error score falls below the threshold, or does not rise where none was shown; no other rises."""
+    """The region's error score falls below the threshold, or does not rise where there was no finding."""
     LIKELIHOOD = "likelihood"
     """The model finds the whole scope more likely than before."""
     TESTS = "tests"

@@ -1,0 +1,218 @@
+"""Candidates for a region from every source, each with its likelihood in the middle of its scope.
+
+The prompt is read once. The text that stands there is read behind it: that gives the model's own choice for
+every token of it, and for every listed edit an upper bound of its likelihood, since a text can't be likelier
+than its beginning. Only edits with the highest bounds are read to their ends.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from torch import Tensor
+
+from ace_analysis.model.causal import CausalModel
+from ace_analysis.model.store import Progress
+from ace_analysis.model.tokens import CodeTokenizer
+from ace_analysis.report.repair import Source
+from ace_analysis.source.sites import candidate_sites
+from ace_analysis.steering.candidates import line_edits
+from ace_analysis.steering.edits import EditKind
+from ace_analysis.steering.opinion import Opinion
+from ace_analysis.steering.options import RepairOptions
+from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt
+from ace_analysis.steering.regions import Level, Region
+from ace_analysis.steering.token_tree import ROOT, TokenTree
+from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions
+
+LONGEST = 2000
+"""Code points of one candidate; what is longer is a model that doesn't stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A text for the region, and what is thought of it."""
+
+    text: str
+    opinion: Opinion
+    detail: str = ""
+    strength: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    text: str
+    source: Source
+    kind: EditKind | None = None
+    strength: float = 0.0
+
+
+@lru_cache(maxsize=4)
+def _line_ends(tokenizer: CodeTokenizer) -> frozenset[int]:
+    return line_end_ids(tokenizer)
+
+
+class Gathering:
+    """All candidates for one region of a scope's text."""
+
+    def __init__(
+        self, causal: CausalModel, header: str, text: str, region: Region, options: RepairOptions
+    ) -> None:
+        self._causal, self._options = causal, options
+        self._text, self._region = text, region
+        self._old = region.source(text)
+        span = region.span
+        before, after = header + text[: span.start], text[span.end :]
+        self._prompt = middle_prompt(causal.tokenizer, before, after)
+        self._ends = end_ids(causal.tokenizer, causal.end_ids)
+        if region.level is not Level.EXPRESSION:
+            self._ends_scored = self._ends | _line_ends(causal.tokenizer)
+        else:
+            self._ends_scored = self._ends
+
+    def candidates(self, cancelled: Callable[[], bool], progress: Progress) -> list[Candidate]:
+        """Each text once; the one that stands there is not among them."""
+        tree = TokenTree(self._causal.model, self._prompt)
+        progress("writing it anew", 0.2)
+        proposals = self._written(tree, cancelled)
+        tree.clear()
+        progress("trying small edits", 0.4)
+        proposals += self._edited(tree)
+        tree.clear()
+        texts: dict[str, _Proposal] = {}
+        for proposal in proposals:
+            if proposal.text.strip() and proposal.text != self._old and len(proposal.text) < LONGEST:
+                texts.setdefault(proposal.text, proposal)
+        return self._scored(tree, list(texts.values()))
+
+    def _written(self, tree: TokenTree, cancelled: Callable[[], bool]) -> list[_Proposal]:
+        options = self._options
+        drawn = max(0, options.candidates - 1)
+        plans = [RowPlan()] * min(1, options.candidates)
+        plans += [RowPlan(temperature=options.temperature)] * drawn
+        plans += [
+            RowPlan(vector=vector, strength=strength)
+            for vector in options.vectors
+            for strength in options.strengths
+        ]
+        if not plans:
+            return []
+        lines = self._old.count("\n") + 1
+        writing = WritingOptions(
+            ends=self._ends,
+            one_line=lines == 1,
+            top_p=options.top_p,
+            max_new_tokens=options.max_new_tokens * lines,
+            seed=options.seed,
+        )
+        rows = Writer(self._causal, tree, self._prompt).write(plans, writing, cancelled)
+        return [
+            _Proposal(row.text.rstrip(), _source(plan), strength=plan.strength)
+            for plan, row in zip(plans, rows, strict=True)
+            if row.finished
+        ]
+
+    def _edited(self, tree: TokenTree) -> list[_Proposal]:
+        """The edits with the highest bounds, and the model's own choices for single tokens."""
+        ids = self._causal.tokenizer.encode(self._old).ids[1:]
+        nodes = tree.grow(ids, [ROOT, *range(len(ids) - 1)]) if ids else []
+        rows = tree.log_probs([ROOT, *nodes])
+        proposals = self._tokens(rows)
+        edits = self._listed()
+        found = self._causal.tokenizer.encode_many([each.text for each in edits])
+        bounds = _bounds(rows.cpu(), ids, [each.ids[1:] for each in found], self._ends_scored)
+        order = sorted(range(len(edits)), key=lambda index: -bounds[index])
+        return proposals + [edits[index] for index in order[: self._options.edits]]
+
+    def _listed(self) -> list[_Proposal]:
+        if not self._options.edits:
+            return []
+        span = self._region.span
+        first = self._text.count("\n", 0, span.start)
+        proposals: list[_Proposal] = []
+        for line in range(first, first + self._old.count("\n") + 1):
+            for edit in line_edits(self._text, line):
+                if span.start <= edit.start and edit.end <= span.end:
+                    start, end = edit.start - span.start, edit.end - span.start
+                    text = self._old[:start] + edit.replacement + self._old[end:]
+                    proposals.append(_Proposal(text, Source.EDIT, edit.kind))
+        return proposals
+
+    def _tokens(self, rows: Tensor) -> list[_Proposal]:
+        """At each site of one token, the tokens that the model finds likeliest there."""
+        if not self._options.alternatives:
+            return []
+        tokenized = self._causal.tokenizer.encode(self._old)
+        spans, span = tokenized.spans[1:], self._region.span
+        proposals: list[_Proposal] = []
+        for site in candidate_sites(self._text):
+            start, end = site.span.start - span.start, site.span.end - span.start
+            if start < 0 or end > len(self._old):
+                continue
+            for index, token in enumerate(spans):
+                whole = self._old[token.start : token.end]
+                if token.end != end or whole.strip() != site.text:
+                    continue
+                for found in rows[index].topk(self._options.alternatives + 1).indices.tolist():
+                    spelled = self._causal.tokenizer.spell(found).strip()
+                    if spelled and spelled != site.text and spelled.isprintable():
+                        text = self._old[:start] + spelled + self._old[end:]
+                        proposals.append(_Proposal(text, Source.TOKEN))
+        return proposals
+
+    def _scored(self, tree: TokenTree, proposals: Sequence[_Proposal]) -> list[Candidate]:
+        texts = [self._old, *(each.text for each in proposals)]
+        found = self._causal.tokenizer.encode_many(texts)
+        own, *others = tree.score([each.ids[1:] for each in found], self._ends_scored)
+        before = sum(own)
+        return [
+            Candidate(
+                each.text,
+                Opinion(middle=sum(values), middle_before=before, source=each.source, kind=each.kind),
+                detail=describe(self._old, each.text),
+                strength=each.strength,
+            )
+            for each, values in zip(proposals, others, strict=True)
+        ]
+
+
+def _source(plan: RowPlan) -> Source:
+    if plan.is_steered:
+        return Source.STEERED
+    return Source.SAMPLE if plan.temperature > 0 else Source.GREEDY
+
+
+def _bounds(
+    rows: Tensor, ids: Sequence[int], others: Sequence[Sequence[int]], ends: frozenset[int]
+) -> list[float]:
+    """For each other text, the log-probability of its beginning up to where it leaves the first one."""
+    along = [0.0]
+    for index, token in enumerate(ids):
+        along.append(along[-1] + float(rows[index, token]))
+    closing = rows[:, sorted(ends)].logsumexp(dim=-1)
+    bounds: list[float] = []
+    for other in others:
+        at = 0
+        while at < len(ids) and at < len(other) and ids[at] == other[at]:
+            at += 1
+        leaves = rows[at, other[at]] if at < len(other) else closing[at]
+        bounds.append(along[at] + float(leaves))
+    return bounds
+
+
+def describe(old: str, new: str) -> str:
+    """The change in a few words: what is between the common beginning and the common end of two texts."""
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    while start and (old[start - 1].isalnum() or old[start - 1] == "_"):
+        start -= 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    while end and (old[len(old) - end].isalnum() or old[len(old) - end] == "_"):
+        end -= 1
+    was, now = old[start : len(old) - end].strip(), new[start : len(new) - end].strip()
+    if not was:
+        return f"`{now}` is added"
+    return f"`{was}` becomes `{now}`" if now else f"`{was}` is removed"

@@ -1,0 +1,51 @@
+"""How a place is repaired: how much is written, edited and read."""
+
+from dataclasses import dataclass
+
+from ace_analysis.errors import InputError
+from ace_analysis.steering.vector import SteeringVector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairOptions:
+    """What a repair may cost.
+
+    Attributes:
+        candidates: how many texts the model writes anew without steering: one greedy, the others drawn.
+        edits: how many small edits of the line are scored; 0 lists none.
+        alternatives: how many other tokens the model may propose at each site of the line; 0 asks for none.
+        vectors: each writes one greedy text for each of `strengths`.
+        strengths: of the steering vectors.
+        most_fixes: how many are offered at most.
+        most_read: with how many the whole scope is read.
+        temperature: of drawn texts.
+        top_p: the share of probability that tokens are drawn from.
+        seed: of the draws.
+        max_new_tokens: of one line; a longer region may have as many for each of its lines.
+        tolerance: log-odds by which a score may rise and count as equal.
+        least_gain: nats by which the scope's likelihood has to rise.
+    """
+
+    candidates: int = 4
+    edits: int = 48
+    alternatives: int = 3
+    vectors: tuple[SteeringVector, ...] = ()
+    strengths: tuple[float, ...] = ()
+    most_fixes: int = 5
+    most_read: int = 6
+    temperature: float = 0.8
+    top_p: float = 0.95
+    seed: int = 0
+    max_new_tokens: int = 40
+    tolerance: float = 0.25
+    least_gain: float = 0.0
+
+    def __post_init__(self) -> None:
+        counts = (self.candidates, self.edits, self.alternatives)
+        if min(counts) < 0 or not any((*counts, self.vectors)):
+            raise InputError(
+                "expected candidates, edits and alternatives of 0 or more, and one of them or a vector,"
+                f" got {counts[0]}, {counts[1]} and {counts[2]}"
+            )
+        if self.most_fixes < 1 or self.most_read < 1 or self.max_new_tokens < 1:
+            raise InputError("expected most_fixes, most_read and max_new_tokens of at least 1")

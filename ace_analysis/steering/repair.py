@@ -1,0 +1,239 @@
+"""From a wrong place to texts that could replace it: candidates from several sources, gates, one ranking.
+
+Everything that is written anew and every small edit of the line is scored by one model with one prompt in its
+cache, in few passes. Then the gates of `gates.py`, one pass over the scope (`scope_pass.py`) for the best of
+what is left, its gates, and the ranking. What fails a gate is never offered, however likely it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ace_analysis.errors import InputError
+from ace_analysis.features.bundle import Bundle
+from ace_analysis.model.causal import CausalModel
+from ace_analysis.model.scan import never
+from ace_analysis.model.store import Progress
+from ace_analysis.report.repair import Fix, Gate, GateResult, Source
+from ace_analysis.source.document import CodeDocument, TextSpan
+from ace_analysis.source.syntax import Scope, scopes_of
+from ace_analysis.steering.gates import TextGates
+from ace_analysis.steering.gathering import Candidate, Gathering
+from ace_analysis.steering.opinion import rank_score
+from ace_analysis.steering.options import RepairOptions
+from ace_analysis.steering.regions import Level, region_of
+from ace_analysis.steering.scope_pass import ScopePass, ScopeReading, ScopeText
+
+__all__ = ["RepairOptions", "RepairRequest", "repair", "repair_line"]
+
+AFTER = 600
+"""Code points behind the region that a candidate's effect is read over, up to the end of a line."""
+
+BEFORE = 2400
+"""Code points of the scope before the region that are read, from the start of a line on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRequest:
+    """What to repair: a place in a text.
+
+    `threshold` (log-odds) is what a finding's score has to fall below; None for a place that a person named:
+    its score must not rise.
+    """
+
+    document: CodeDocument
+    span: TextSpan
+    level: Level | None = None
+    threshold: float | None = None
+
+
+def repair_line(
+    causal: CausalModel,
+    bundle: Bundle | None,
+    text: str,
+    line: int,
+    options: RepairOptions | None = None,
+) -> tuple[Fix, ...]:
+    """What could stand in place of a line (from 1), best first; empty where nothing passes the gates.
+
+    Args:
+        causal: the model that writes and judges.
+        bundle: whose readout scores errors; None: without the gate of error scores.
+        text: a whole file, or a function alone.
+        line: the line that is wrong, counted from 1.
+        options: how many candidates of which sources.
+
+    Raises:
+        InputError: a line that the text doesn't have, or an empty one.
+    """
+    document = CodeDocument(uri="<text>", text=text)
+    starts = document.line_starts
+    if not 1 <= line <= len(starts):
+        raise InputError(f"expected a line from 1 to {len(starts)}, got {line}")
+    start = starts[line - 1]
+    request = RepairRequest(document, TextSpan(start, start + len(document.line_text(line))))
+    return repair(causal, bundle, request, options)
+
+
+def repair(
+    causal: CausalModel,
+    bundle: Bundle | None,
+    request: RepairRequest,
+    options: RepairOptions | None = None,
+    watch: "Watch | None" = None,
+) -> tuple[Fix, ...]:
+    """What could stand in a place, best first; see `repair_line`.
+
+    Raises:
+        InputError: a place without code.
+        Cancelled: soon after `watch.cancelled()` turns true.
+    """
+    return _Repair(causal, bundle, request, options or RepairOptions(), watch or Watch()).run()
+
+
+def _no_progress(message: str, fraction: float | None) -> None:
+    """For a caller that doesn't ask how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a caller stops a repair, and hears how far it is."""
+
+    cancelled: Callable[[], bool] = never
+    progress: Progress = _no_progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tried:
+    """A candidate with what the gates said so far."""
+
+    candidate: Candidate
+    gates: tuple[GateResult, ...] = field(default=())
+
+
+class _Repair:
+    def __init__(
+        self,
+        causal: CausalModel,
+        bundle: Bundle | None,
+        request: RepairRequest,
+        options: RepairOptions,
+        watch: Watch,
+    ) -> None:
+        self._causal, self._bundle = causal, bundle
+        self._request, self._options, self._watch = request, options, watch
+        self._scope = scope_at(request.document.text, request.span)
+        start = self._scope.span.start
+        self._text = request.document.text[start : self._scope.span.end]
+        inside = TextSpan(
+            max(request.span.start, start) - start,
+            max(min(request.span.end, self._scope.span.end), start) - start,
+        )
+        self._region = region_of(self._text, inside, request.level)
+
+    def run(self) -> tuple[Fix, ...]:
+        tell = self._watch.progress
+        tell("reading the code around it", 0.05)
+        gathering = Gathering(self._causal, self._scope.header, self._text, self._region, self._options)
+        candidates = gathering.candidates(self._watch.cancelled, tell)
+        tell("checking what could stand there", 0.6)
+        tried = self._through_text_gates(candidates)
+        if not tried:
+            return ()
+        tell("reading the whole scope with the best of them", 0.7)
+        passed = self._through_scope_gates(tried)
+        ranked = sorted(passed, key=lambda each: -rank_score(each.candidate.opinion))
+        tell("done", 1.0)
+        return tuple(self._fix(each) for each in ranked[: self._options.most_fixes])
+
+    def _through_text_gates(self, candidates: Sequence[Candidate]) -> list[_Tried]:
+        """The likeliest that pass the gates that cost nothing, as many as are to be read."""
+        start = self._scope.span.start
+        gates = TextGates(self._request.document.text, self._scope.span, self._region.span.shifted(start))
+        kept: list[_Tried] = []
+        programs: set[str | None] = set()
+        for candidate in sorted(candidates, key=lambda each: -rank_score(each.opinion)):
+            changed = self._changed(candidate)
+            results = gates.results(changed)
+            program = gates.program_in(changed)
+            if not all(result.passed for result in results) or program in programs:
+                continue
+            programs.add(program)
+            kept.append(_Tried(candidate, results))
+            if len(kept) == self._options.most_read:
+                break
+        return kept
+
+    def _changed(self, candidate: Candidate) -> str:
+        text, at = self._request.document.text, self._region.span.shifted(self._scope.span.start)
+        return text[: at.start] + candidate.text + text[at.end :]
+
+    def _through_scope_gates(self, tried: Sequence[_Tried]) -> list[_Tried]:
+        texts = [self._scope_text(each) for each in (None, *tried)]
+        reader = ScopePass(self._causal, self._scope.header, self._bundle)
+        before, *readings = reader.read(texts, self._watch.cancelled)
+        passed: list[_Tried] = []
+        for each, reading in zip(tried, readings, strict=True):
+            gates = (*each.gates, *self._scope_gates(before, reading))
+            gain = reading.logprob - before.logprob
+            opinion = replace(each.candidate.opinion, scope=gain)
+            if all(result.passed for result in gates):
+                passed.append(_Tried(replace(each.candidate, opinion=opinion), gates))
+        return passed
+
+    def _scope_gates(self, before: ScopeReading, after: ScopeReading) -> list[GateResult]:
+        gates: list[GateResult] = []
+        if self._bundle is not None:
+            gates.append(self._error_gate(before, after))
+        gain = after.logprob - before.logprob
+        gates.append(GateResult(Gate.LIKELIHOOD, gain > self._options.least_gain, f"{gain:+.1f} nats"))
+        return gates
+
+    def _error_gate(self, before: ScopeReading, after: ScopeReading) -> GateResult:
+        was, now = before.highest(in_region=True), after.highest(in_region=True)
+        limit = self._request.threshold
+        if limit is not None and now >= limit:
+            return GateResult(Gate.ERROR_SCORE, False, f"still {now:+.1f} log-odds")
+        if limit is None and now > max(was, self._shown) + self._options.tolerance:
+            return GateResult(Gate.ERROR_SCORE, False, f"rises to {now:+.1f} log-odds")
+        elsewhere = after.highest(in_region=False)
+        if elsewhere > max(before.highest(in_region=False), self._shown) + self._options.tolerance:
+            return GateResult(Gate.ERROR_SCORE, False, f"rises elsewhere, to {elsewhere:+.1f} log-odds")
+        return GateResult(Gate.ERROR_SCORE, True, f"{was:+.1f} to {now:+.1f} log-odds")
+
+    @property
+    def _shown(self) -> float:
+        """Log-odds from which a place would be shown; what moves below that is noise."""
+        limit = self._request.threshold
+        if limit is not None or self._bundle is None:
+            return limit if limit is not None else float("-inf")
+        return self._bundle.calibration.threshold(1.0)
+
+    def _scope_text(self, tried: _Tried | None) -> ScopeText:
+        """The scope with a candidate in it, from some lines before the region to some behind it."""
+        span = self._region.span
+        written = self._region.source(self._text) if tried is None else tried.candidate.text
+        start = self._text.rfind("\n", 0, max(0, span.start - BEFORE)) + 1 if span.start > BEFORE else 0
+        text = self._text[start : span.start] + written + self._text[span.end :]
+        region = TextSpan(span.start - start, span.start - start + len(written))
+        end = text.find("\n", min(len(text), region.end + AFTER))
+        return ScopeText(text, region, len(text) if end < 0 else end + 1)
+
+    def _fix(self, tried: _Tried) -> Fix:
+        candidate = tried.candidate
+        return Fix(
+            span=self._region.span.shifted(self._scope.span.start),
+            replacement=candidate.text,
+            source=candidate.opinion.source,
+            score=rank_score(candidate.opinion),
+            gates=tried.gates,
+            detail=candidate.detail,
+            strength=candidate.strength if candidate.opinion.source is Source.STEERED else 0.0,
+        )
+
+
+def scope_at(text: str, span: TextSpan) -> Scope:
+    """The scope that a place is in; what no scope holds is taken with the whole text."""
+    for scope in scopes_of(text):
+        if scope.span.start <= span.start < scope.span.end:
+            return scope
+    return Scope(name="<module>", kind="module", span=TextSpan(0, len(text)), header="", has_error=False)

@@ -1,0 +1,178 @@
+"""New text for a region, written by the model: greedy, drawn, or under a steering vector, all at once.
+
+Rows that have written the same so far under the same steering are one branch of the tree, so what they share
+is read once. A steered row begins by reading the last token of the prompt again, because that token chooses
+the first new one. The caller is asked before every token whether to go on.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ace_analysis.errors import Cancelled
+from ace_analysis.model.causal import CausalModel
+from ace_analysis.model.scan import never
+from ace_analysis.steering.applying import pushed, stream_changed
+from ace_analysis.steering.generation import chosen
+from ace_analysis.steering.token_tree import AGAIN, ROOT, TokenTree
+from ace_analysis.steering.vector import SteeringVector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPlan:
+    """How one row is written: temperature 0 is greedy, strength 0 unsteered."""
+
+    temperature: float = 0.0
+    vector: SteeringVector | None = None
+    strength: float = 0.0
+
+    @property
+    def is_steered(self) -> bool:
+        return self.vector is not None and self.strength != 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritingOptions:
+    """`ends` are tokens that end a row and are dropped; `one_line` ends it at its line's end, too.
+
+    Each row draws from a generator of its own (`seed` and its place), so a row does not depend on the others.
+    """
+
+    ends: frozenset[int] = frozenset()
+    one_line: bool = True
+    top_p: float = 0.95
+    max_new_tokens: int = 48
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A row's text, its log-probability in the pass that wrote it (nats), and whether it came to an end."""
+
+    text: str
+    ids: tuple[int, ...]
+    logprob: float
+    finished: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    plan: RowPlan
+    random: torch.Generator
+    node: int
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    logprob: float = 0.0
+    done: bool = False
+
+
+class Writer:
+    """Writes behind the prompt of a tree."""
+
+    def __init__(self, causal: CausalModel, tree: TokenTree, prompt: Sequence[int]) -> None:
+        self._causal = causal
+        self._tree = tree
+        self._last = prompt[-1]
+        self._strengths: dict[int, Tensor] = {}
+        """By vector, what the tokens that are being read are steered with."""
+
+    def write(
+        self, plans: Sequence[RowPlan], options: WritingOptions, cancelled: Callable[[], bool] = never
+    ) -> tuple[Written, ...]:
+        """One text for each plan. What was read for it stays in the tree until that is cleared.
+
+        Raises:
+            Cancelled: when `cancelled()` turns true; it is asked before each token.
+        """
+        rows = [
+            _Row(plan, torch.Generator().manual_seed(options.seed + index), ROOT)
+            for index, plan in enumerate(plans)
+        ]
+        vectors = {
+            id(plan.vector): plan.vector for plan in plans if plan.vector is not None and plan.is_steered
+        }
+        with ExitStack() as stack:
+            for vector in vectors.values():
+                stack.enter_context(self._steered(vector))
+            self._begin(rows)
+            for _ in range(options.max_new_tokens):
+                if cancelled():
+                    raise Cancelled("writing was cancelled by the caller; nothing was kept")
+                alive = [row for row in rows if not row.done]
+                if not alive:
+                    break
+                self._step(alive, options)
+        return tuple(Written(row.text, tuple(row.ids), row.logprob, row.done) for row in rows)
+
+    def _steered(self, vector: SteeringVector) -> AbstractContextManager[None]:
+        vector.check_model(self._causal.info)
+
+        def change(resid: Tensor, before: int) -> Tensor | None:
+            strengths = self._strengths.get(id(vector))
+            if strengths is None or strengths.shape[1] != resid.shape[1]:
+                return None
+            return pushed(resid, vector.direction, strengths, normalize=vector.normalize)
+
+        return stream_changed(self._causal.blocks, vector.layer, change)
+
+    def _begin(self, rows: list[_Row]) -> None:
+        """A first token for each way to steer: the prompt's last, read again under it."""
+        ways = {_way(row.plan): row.plan for row in rows if row.plan.is_steered}
+        if not ways:
+            return
+        nodes = self._grow([self._last] * len(ways), [AGAIN] * len(ways), list(ways.values()))
+        at = dict(zip(ways, nodes, strict=True))
+        for row in rows:
+            if row.plan.is_steered:
+                row.node = at[_way(row.plan)]
+
+    def _grow(self, tokens: list[int], parents: list[int], plans: list[RowPlan]) -> list[int]:
+        """Read tokens, each under its row's vector."""
+        vectors = {id(plan.vector) for plan in plans if plan.is_steered}
+        self._strengths = {
+            key: torch.tensor([[plan.strength if id(plan.vector) == key else 0.0 for plan in plans]])
+            for key in vectors
+        }
+        try:
+            return self._tree.grow(tokens, parents)
+        finally:
+            self._strengths = {}
+
+    def _step(self, rows: list[_Row], options: WritingOptions) -> None:
+        """One more token for each row that is not done."""
+        nodes = list(dict.fromkeys(row.node for row in rows))
+        logprobs = dict(zip(nodes, self._tree.log_probs(nodes).cpu(), strict=True))
+        branches: dict[tuple[int, int], RowPlan] = {}
+        for row in rows:
+            token = chosen(logprobs[row.node], row.plan.temperature, options.top_p, row.random)
+            row.logprob += float(logprobs[row.node][token])
+            self._take(row, token, options)
+            if not row.done:
+                branches.setdefault((row.node, token), row.plan)
+        if not branches:
+            return
+        grown = self._grow(
+            [token for _, token in branches], [node for node, _ in branches], list(branches.values())
+        )
+        at = dict(zip(branches, grown, strict=True))
+        for row in rows:
+            if not row.done:
+                row.node = at[row.node, row.ids[-1]]
+
+    def _take(self, row: _Row, token: int, options: WritingOptions) -> None:
+        if token in options.ends:
+            row.done = True
+            return
+        row.ids.append(token)
+        text = self._causal.tokenizer.decode(row.ids)
+        ended = next((at for at, char in enumerate(text) if char in "\r\n"), None)
+        if options.one_line and ended is not None:
+            row.done, text = True, text[:ended]
+        row.text = text
+
+
+def _way(plan: RowPlan) -> tuple[int, float]:
+    return id(plan.vector), plan.strength
