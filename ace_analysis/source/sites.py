@@ -73,28 +73,41 @@ def candidate_sites(text: str, span: TextSpan | None = None) -> tuple[CandidateS
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A node with the way to it: asking a node for its parent walks down from the root each time."""
+
+    node: Node
+    field: str
+    above: "_Place | None"
+
+    @property
+    def type_above(self) -> str:
+        return self.above.node.type if self.above else ""
+
+
 def _sites(tree: ParsedText) -> Iterator[tuple[int, int, SiteKind]]:
-    stack: list[tuple[Node, str]] = [(tree.root, "")]
+    stack = [_Place(tree.root, "", None)]
     while stack:
-        node, field = stack.pop()
+        place = stack.pop()
+        node = place.node
         if node.type in _SKIPPED or node.is_missing:
             continue
-        kind = _kind(tree, node, field)
+        kind = _kind(tree, place)
         if kind is not None:
-            place = tree.span(node)
-            if len(place):
-                yield place.start, place.end, kind
+            span = tree.span(node)
+            if len(span):
+                yield span.start, span.end, kind
         if kind is None or node.type not in _COMPARISONS:
-            children = node.children
-            fields = [node.field_name_for_child(index) or "" for index in range(len(children))]
-            stack.extend(reversed(list(zip(children, fields, strict=True))))
+            children = enumerate(node.children)
+            below = [_Place(child, node.field_name_for_child(at) or "", place) for at, child in children]
+            stack.extend(reversed(below))
 
 
-def _kind(tree: ParsedText, node: Node, field: str) -> SiteKind | None:
-    parent = node.parent
-    above = parent.type if parent else ""
+def _kind(tree: ParsedText, place: _Place) -> SiteKind | None:
+    node, above = place.node, place.type_above
     if node.type == "identifier":
-        return _kind_of_identifier(tree.source(node), above, field, parent)
+        return _kind_of_identifier(tree.source(node), place)
     if node.type in ("integer", "float"):
         return SiteKind.NUMBER if node.end_byte - node.start_byte <= _LONGEST_NUMBER else None
     if node.type in ("true", "false", "none"):
@@ -104,20 +117,24 @@ def _kind(tree: ParsedText, node: Node, field: str) -> SiteKind | None:
     if node.type in _COMPARISONS:
         return SiteKind.COMPARISON if above == "comparison_operator" else None
     if node.type in _ARITHMETIC:
-        return SiteKind.ARITHMETIC if above not in _STARRED and field == "operator" else None
-    return SiteKind.STATEMENT if node.type in _STATEMENTS and _starts(node, parent) else None
+        return SiteKind.ARITHMETIC if above not in _STARRED and place.field == "operator" else None
+    return SiteKind.STATEMENT if node.type in _STATEMENTS and _starts(place) else None
 
 
-def _starts(node: Node, parent: Node | None) -> bool:
-    if parent is None or not parent.type.endswith(("_statement", "_clause")):
+def _starts(place: _Place) -> bool:
+    if place.above is None or not place.type_above.endswith(("_statement", "_clause")):
         return False
-    first = parent.children[0]
-    return first == node or (first.type == "async" and parent.children[1] == node)
+    parent = place.above.node
+    first = parent.child(0)
+    if first is not None and first.type == "async":
+        first = parent.child(1)
+    return first == place.node
 
 
-def _kind_of_identifier(name: str, above: str, field: str, parent: Node | None) -> SiteKind | None:
+def _kind_of_identifier(name: str, place: _Place) -> SiteKind | None:
+    above, field = place.type_above, place.field
     if above == "attribute" and field == "attribute":
-        return SiteKind.ATTRIBUTE if parent is not None and not _is_target(parent) else None
+        return None if place.above is None or _is_target(place.above) else SiteKind.ATTRIBUTE
     if above == "keyword_argument" and field == "name":
         return SiteKind.KEYWORD
     if name in _SELF or (above in _BINDING and field != "value"):
@@ -126,19 +143,16 @@ def _kind_of_identifier(name: str, above: str, field: str, parent: Node | None) 
         return None
     if above in ("global_statement", "nonlocal_statement", "as_pattern_target", "dictionary_splat_pattern"):
         return None
-    return None if parent is not None and _binds(above, field, parent) else SiteKind.NAME
+    return None if _binds(above, field) else SiteKind.NAME
 
 
-def _binds(above: str, field: str, parent: Node) -> bool:
-    """Whether an identifier below `parent` is stored to, not loaded."""
+def _binds(above: str, field: str) -> bool:
+    """Whether an identifier in this place is stored to, not loaded."""
     if above in ("assignment", "for_statement", "for_in_clause") and field == "left":
         return True
     return above in ("pattern_list", "tuple_pattern", "list_pattern", "list_splat_pattern")
 
 
-def _is_target(attribute: Node) -> bool:
-    parent = attribute.parent
-    if parent is None:
-        return False
-    first = parent.child_by_field_name("left")
-    return parent.type == "pattern_list" or (parent.type == "assignment" and first == attribute)
+def _is_target(attribute: _Place) -> bool:
+    above = attribute.type_above
+    return above == "pattern_list" or (above == "assignment" and attribute.field == "left")

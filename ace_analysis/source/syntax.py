@@ -4,8 +4,9 @@ A scope is analysed with a header (the imports that it uses, the lines of its cl
 depends on its own text and that header alone: an edit costs one scope, whatever the size of the file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from typing import Literal
 
 from tree_sitter import Node
@@ -37,24 +38,50 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What a scope is in: (name, first line) of each class, (line, names) of each import of the module."""
+    """What a scope is in: (name, first line) of each class, and the imports of the module."""
 
     classes: tuple[tuple[str, str], ...]
-    imports: tuple[tuple[str, set[str]], ...]
+    imports: "_Imports"
+
+
+@dataclass(frozen=True, slots=True)
+class _Imports:
+    """The lines of a module's imports, and which of them bind a name: a file may have thousands of both."""
+
+    lines: tuple[str, ...]
+    binding: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, trees: Iterable[ParsedText]) -> "_Imports":
+        """Names that an import only mentions count as bound: a superset does no harm."""
+        lines: list[str] = []
+        binding: dict[str, list[int]] = {}
+        for tree in trees:
+            for node in tree.root.children:
+                if node.type in _IMPORTS:
+                    for name in _names_in(tree, node):
+                        binding.setdefault(name, []).append(len(lines))
+                    lines.append(tree.source(node))
+        return cls(tuple(lines), binding)
+
+    def used_by(self, names: Iterable[str]) -> list[str]:
+        """The first lines that bind one of the names, in their order."""
+        found = {at for name in names for at in self.binding.get(name, ())}
+        return [self.lines[at] for at in nsmallest(MAX_HEADER_IMPORTS, found)]
 
 
 def scopes_of(text: str) -> tuple[Scope, ...]:
     """All scopes in source order. They do not overlap; blank space and imports between them are left out."""
     tree = parse(text)
     if not tree.root.has_error:
-        return tuple(_scopes_in(tree, tree.root.children, _Context((), _imports_of(tree))))
+        return tuple(_scopes_in(tree, tree.root.children, _Context((), _Imports.of([tree]))))
     return tuple(_scopes_of_broken(text))
 
 
 def _scopes_of_broken(text: str) -> Iterator[Scope]:
     """Parse each top-level definition alone, so that broken syntax costs only the one that it is in."""
     parts = [(start, text[start:end]) for start, end in pieces_of(text, "", _is_broken)]
-    imports = tuple(found for _, part in parts for found in _imports_of(parse(part)))
+    imports = _Imports.of(parse(part) for _, part in parts)
     for start, part in parts:
         for scope in _scopes_of_part(part, _Context((), imports)):
             yield replace(scope, span=scope.span.shifted(start))
@@ -123,9 +150,8 @@ def _scope(tree: ParsedText, nodes: list[Node], context: _Context) -> Scope:
     while start and tree.text[start - 1] in " \t":
         start -= 1
     end += next((len(mark) for mark in ("\r\n", "\n", "\r") if tree.text.startswith(mark, end)), 0)
-    used = {tree.source(n) for node in nodes for n in descendants(node) if n.type == "identifier"}
-    lines = [line for line, names in context.imports if names & used][:MAX_HEADER_IMPORTS]
-    lines += [line for _, line in context.classes]
+    used = {name for node in nodes for name in _names_in(tree, node)}
+    lines = [*context.imports.used_by(used), *(line for _, line in context.classes)]
     inner = _definition(nodes[0])
     name = inner.child_by_field_name("name") if inner.type in _FUNCTIONS else None
     path = [cls for cls, _ in context.classes if cls]
@@ -145,10 +171,5 @@ def _first_line(tree: ParsedText, node: Node) -> str:
     return next(iter(tree.text[start : tree.span(node).end].splitlines()), "")
 
 
-def _imports_of(tree: ParsedText) -> tuple[tuple[str, set[str]], ...]:
-    """Each module-level import with the names that it binds (or mentions: a superset does no harm)."""
-    found = (node for node in tree.root.children if node.type in _IMPORTS)
-    return tuple(
-        (tree.source(node), {tree.source(n) for n in descendants(node) if n.type == "identifier"})
-        for node in found
-    )
+def _names_in(tree: ParsedText, node: Node) -> set[str]:
+    return {tree.source(each) for each in descendants(node) if each.type == "identifier"}

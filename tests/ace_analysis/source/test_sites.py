@@ -1,6 +1,8 @@
 """Which tokens are candidate sites, and which can't be wrong on their own."""
 
 import ast
+import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,3 +130,29 @@ def test_broken_code_holds_no_sites_but_the_rest_does():
 
 def test_kinds_are_words():
     assert {kind.value for kind in SiteKind} == {kind.name.lower() for kind in SiteKind}
+
+
+def seconds(text: str) -> float:
+    """Processor time, the best of two."""
+    times = []
+    for _ in range(2):
+        start = time.process_time()
+        candidate_sites(text)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda n: "x = " + "(" * n + "a" + " + b)" * n + "\n",
+        lambda n: "x = " + " + ".join(f"a{i}" for i in range(n)) + "\n",
+        lambda n: "x = " + ".".join(f"a{i}()" for i in range(n)) + "\n",
+    ],
+    ids=["nested", "a sum", "a chain of calls"],
+)
+def test_the_time_for_a_deep_expression_grows_with_its_length_and_no_faster(
+    build: Callable[[int], str],
+) -> None:
+    """Eight times the length: 8 times the time if linear, 64 if quadratic."""
+    assert seconds(build(1600)) < 28 * seconds(build(200))

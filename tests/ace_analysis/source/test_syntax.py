@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ace_analysis.source.parsing import parse
-from ace_analysis.source.syntax import MAX_RUN_LINES, scopes_of
+from ace_analysis.source.syntax import MAX_HEADER_IMPORTS, MAX_RUN_LINES, scopes_of
 
 STDLIB = Path(ast.__file__).parent
 FILES = ["textwrap.py", "heapq.py", "argparse.py", "dataclasses.py", "json/decoder.py"]
@@ -200,3 +200,25 @@ def timed(text: str) -> float:
     start = time.process_time()
     scopes_of(text)
     return time.process_time() - start
+
+
+def test_the_time_for_a_file_grows_with_its_length_and_no_faster() -> None:
+    """Thousands of imports and functions in one file: 64 times the time for 8 times as many, if quadratic."""
+
+    def seconds(count: int) -> float:
+        imports = "".join(f"import m{n}\n" for n in range(count))
+        text = imports + "".join(f"def f{n}():\n    return m{n}\n" for n in range(count))
+        start = time.process_time()
+        scopes = scopes_of(text)
+        taken = time.process_time() - start
+        assert scopes[-1].header == f"import m{count - 1}\n"
+        return taken
+
+    seconds(10)
+    assert seconds(4000) < 28 * min(seconds(500), seconds(501))
+
+
+def test_a_header_has_the_first_of_many_imports_of_one_name_in_their_order() -> None:
+    imports = [f"from m{n} import a, b{n}" for n in range(MAX_HEADER_IMPORTS + 5)]
+    text = "\n".join([*imports, "def f():", "    return a + b3", ""])
+    assert scopes_of(text)[-1].header == "".join(f"{line}\n" for line in imports[:MAX_HEADER_IMPORTS])
