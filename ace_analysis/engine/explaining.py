@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.decomposition.logits import logits_of
+from ace_analysis.decomposition.memory import Footprint, free_bytes
 from ace_analysis.decomposition.readout import BoundTarget
 from ace_analysis.decomposition.relp import one_pass
 from ace_analysis.decomposition.scores import NodeScores
@@ -234,6 +235,15 @@ class Explainer:
         )
 
     def _scores(self, anatomy: Anatomy, ids: list[int], target: Target) -> NodeScores:
+        blocks = target.site(anatomy).layer + 1
+        footprint = Footprint.of(anatomy, len(ids), blocks)
+        needed, free = footprint.once + footprint.row, free_bytes(anatomy.device)
+        if needed > free:
+            raise InputError(
+                f"the scope is too long to be explained here: {len(ids):,} tokens up to the place take about"
+                f" {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB may be used; shorten the function, or"
+                " free some memory"
+            )
         return one_pass(anatomy, torch.tensor(ids), target, cancelled=self.cancelled)
 
 

@@ -4,17 +4,14 @@ Lines count from 1 and columns from 0, in code points. Lines end at \\n, \\r\\n 
 is no column. `wire.py` is another format, by offsets, between ACE's own processes.
 """
 
-from typing import Any
-
 import ace_analysis
 from ace_analysis.report.finding import Evidence, Finding, SiteScore
 from ace_analysis.report.run import CheckedFile, CheckRun
+from ace_analysis.report.schema import COLUMN, DIALECT, END_COLUMN, LINE, Json, array_of, object_of
 from ace_analysis.source.document import CodeDocument, TextSpan
 
 VERSION = 1
 """Raised when a field changes its meaning or goes; not when one is added."""
-
-Json = dict[str, Any]
 
 
 def listing_of(run: CheckRun, *, sites: bool = False) -> Json:
@@ -78,8 +75,6 @@ def _place(document: CodeDocument, span: TextSpan) -> Json:
     return {"line": line, "column": column}
 
 
-_LINE = {"type": "integer", "minimum": 1, "description": "counted from 1"}
-_COLUMN = {"type": "integer", "minimum": 0, "description": "code points, counted from 0"}
 _SCORE = {
     "type": "number",
     "minimum": 0,
@@ -87,54 +82,44 @@ _SCORE = {
     "description": "probability that this place is wrong, calibrated at the prior that the bundle states",
 }
 
-
-def _object(optional: tuple[str, ...] = (), **properties: Json) -> Json:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required}
-
-
-def _array(items: Json, description: str) -> Json:
-    return {"type": "array", "items": items, "description": description}
-
-
-_EVIDENCE = _object(
+_EVIDENCE = object_of(
     feature={"type": "string", "description": "hook name and index of a latent of the sparse coder"},
     activation={"type": "number"},
     threshold={"type": "number", "description": "the latent is silent up to here"},
     weight={"type": "number", "description": "log-odds that one unit of activation adds"},
-    line=_LINE,
-    column=_COLUMN,
+    line=LINE,
+    column=COLUMN,
 )
-_FINDING = _object(
-    line=_LINE,
-    column=_COLUMN,
-    end_line=_LINE,
-    end_column={**_COLUMN, "description": "just behind the last code point"},
+_FINDING = object_of(
+    line=LINE,
+    column=COLUMN,
+    end_line=LINE,
+    end_column=END_COLUMN,
     score=_SCORE,
     kind={"type": "string"},
     severity={"enum": ["hint", "information", "warning"]},
-    evidence=_array(_EVIDENCE, "the latents that made it fire"),
+    evidence=array_of(_EVIDENCE, "the latents that made it fire"),
 )
-_SITE = _object(line=_LINE, column=_COLUMN, text={"type": "string"}, kind={"type": "string"}, score=_SCORE)
-_FILE = _object(
+_SITE = object_of(line=LINE, column=COLUMN, text={"type": "string"}, kind={"type": "string"}, score=_SCORE)
+_FILE = object_of(
     ("sites", "error"),
     path={"type": "string", "description": "as named on the command line, or below a folder named there"},
-    findings=_array(_FINDING, "at most one per line, in the order of the text"),
-    notes=_array({"type": "string"}, "for example an unknown kind in an ignore comment"),
-    sites=_array(_SITE, "every candidate; with --sites only"),
+    findings=array_of(_FINDING, "at most one per line, in the order of the text"),
+    notes=array_of({"type": "string"}, "for example an unknown kind in an ignore comment"),
+    sites=array_of(_SITE, "every candidate; with --sites only"),
     error={"type": "string", "description": "why the file could not be checked"},
 )
 SCHEMA: Json = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$schema": DIALECT,
     "title": "ace check --json",
-    **_object(
+    **object_of(
         version={"const": VERSION},
         ace={"type": "string", "description": "the release that wrote this"},
         model={"type": ["string", "null"], "description": "null where no model was needed or loaded"},
         bundle={"description": "what the scores come from, as the engine names it"},
         engine={"type": "object", "description": "model, fingerprint, device, dtype, bundle, layer"},
         max_false_alarms={"type": "number", "description": "per 100 lines of clean code"},
-        files=_array(_FILE, "each file that was checked, or could not be"),
+        files=array_of(_FILE, "each file that was checked, or could not be"),
         error={"type": ["string", "null"], "description": "what kept the run from being done"},
         interrupted={"type": "boolean", "description": "files that are missing were not reached"},
     ),

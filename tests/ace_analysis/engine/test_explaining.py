@@ -322,6 +322,16 @@ def test_progress_is_told(engine: Engine) -> None:
     assert told[-1] == "explaining" and any(message.startswith("loading all of") for message in told)
 
 
+@pytest.mark.parametrize("text", [">", "def"])
+def test_a_scope_that_memory_is_too_small_for_is_told_before_it_is_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(explaining, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(explaining, "one_pass", None)
+    with pytest.raises(InputError, match="the scope is too long to be explained here"):
+        engine.explain(document(), at(text))
+
+
 @pytest.mark.parametrize("offset", [-1, len(FILE), FILE.index("\n"), 0])
 def test_where_nothing_can_be_explained_a_message_says_why(engine: Engine, offset: int) -> None:
     with pytest.raises(InputError, match="expected a place"):

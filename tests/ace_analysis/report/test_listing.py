@@ -1,58 +1,18 @@
 """The JSON of `ace check --json`, held against its own schema."""
 
 import json
-from typing import Any
 
 import ace_analysis
 from ace_analysis.report.listing import SCHEMA, listing_of
 from ace_analysis.report.run import CheckRun
 
-TYPES = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "integer": int,
-    "number": (int, float),
-    "boolean": bool,
-    "null": type(None),
-}
 
-
-def problems(value: Any, schema: dict[str, Any], where: str = "$") -> list[str]:
-    """Where a value differs from a schema, by the words that SCHEMA uses."""
-    found: list[str] = []
-    if "const" in schema and value != schema["const"]:
-        found.append(f"{where}: not {schema['const']!r}")
-    if "enum" in schema and value not in schema["enum"]:
-        found.append(f"{where}: not in {schema['enum']}")
-    if "type" in schema:
-        names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        if not any(isinstance(value, TYPES[name]) for name in names):
-            found.append(f"{where}: not {names}")
-    if "minimum" in schema and value < schema["minimum"]:
-        found.append(f"{where}: below {schema['minimum']}")
-    if "maximum" in schema and value > schema["maximum"]:
-        found.append(f"{where}: above {schema['maximum']}")
-    for name in schema.get("required", ()):
-        if name not in value:
-            found.append(f"{where}: no {name}")
-    for name, inner in schema.get("properties", {}).items():
-        if name in value:
-            found += problems(value[name], inner, f"{where}.{name}")
-    if "properties" in schema:
-        found += [f"{where}: undocumented {name}" for name in value if name not in schema["properties"]]
-    if "items" in schema:
-        for index, item in enumerate(value):
-            found += problems(item, schema["items"], f"{where}[{index}]")
-    return found
-
-
-def test_the_listing_is_as_its_schema_says(run: CheckRun) -> None:
+def test_the_listing_is_as_its_schema_says(run: CheckRun, problems) -> None:
     assert problems(json.loads(json.dumps(listing_of(run))), SCHEMA) == []
     assert problems(json.loads(json.dumps(listing_of(run, sites=True))), SCHEMA) == []
 
 
-def test_a_listing_that_is_not_as_the_schema_says_is_noticed(run: CheckRun) -> None:
+def test_a_listing_that_is_not_as_the_schema_says_is_noticed(run: CheckRun, problems) -> None:
     """Else the test above would pass for a wrong reason."""
     listing = listing_of(run, sites=True)
     del listing["files"][0]["findings"][0]["score"]
@@ -98,7 +58,7 @@ def test_the_head_says_what_looked(run: CheckRun) -> None:
     assert listing["ace"] == ace_analysis.__version__
 
 
-def test_a_run_without_an_engine_still_is_as_the_schema_says() -> None:
+def test_a_run_without_an_engine_still_is_as_the_schema_says(problems) -> None:
     run = CheckRun(max_false_alarms=1.0, error="no engine", interrupted=True)
     listing = listing_of(run)
     assert problems(listing, SCHEMA) == []
