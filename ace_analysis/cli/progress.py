@@ -6,9 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+from ace_analysis.cli.bar import Bar
 from ace_analysis.cli.messages import tell, tell_error, tell_note
 from ace_analysis.report.run import CheckedFile
 
@@ -24,49 +22,44 @@ class Reporter:
     def __init__(self, show: Callable[[CheckedFile], None], *, quiet: bool = False) -> None:
         self._show = show
         self._quiet = quiet
-        console = Console(stderr=True)
-        self._bar = _bar(console) if console.is_terminal and not quiet else None
-        self._task = self._bar.add_task("", total=None) if self._bar is not None else None
+        self._bar = Bar(quiet=quiet)
         self._last_line = time.monotonic()
         self._last_message = ""
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
+        self._bar.put_on()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._take_off()
+        self._bar.take_off()
 
     def loading(self, message: str, fraction: float | None) -> None:
         """A step of loading the model; `fraction` where it is known."""
-        if self._bar is not None and self._task is not None:
-            total = None if fraction is None else 1.0
-            self._bar.update(self._task, description=message, completed=fraction or 0.0, total=total)
+        if self._bar.drawn:
+            self._bar.show_share(message, fraction)
         elif message != self._last_message and not self._quiet:
             self._last_message = message
             self._last_line = time.monotonic()
             tell(f"ace: {message}")
 
     def checking(self, path: str, done: int, total: int) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=path, completed=done, total=total)
+        if self._bar.drawn:
+            self._bar.show(path, done, total)
         elif not self._quiet and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             tell(f"ace: {done:,} of {total:,} files checked")
 
     def checked(self, file: CheckedFile) -> None:
         report = file.report
-        self._take_off()
+        self._bar.take_off()
         if report.error is not None:
             tell_error(f"{report.path}: {report.error}")
         for note in report.notes:
             self.note(f"{report.path}: {note}")
         self._show(file)
-        if self._bar is not None:
-            self._bar.start()
+        self._bar.put_on()
 
     def note(self, text: str) -> None:
         if not self._quiet:
@@ -74,15 +67,5 @@ class Reporter:
 
     def mistake(self, error: Exception) -> None:
         """An error that ACE did not raise on purpose: the lines that a report of it needs."""
-        self._take_off()
+        self._bar.take_off()
         tell("".join(traceback.format_exception(error)).rstrip())
-
-    def _take_off(self) -> None:
-        """Two writers on one terminal would tear each other's lines."""
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=30), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)

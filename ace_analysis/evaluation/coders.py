@@ -1,12 +1,13 @@
 """The harvests that a bundle is made of, and the sparse coder that is trained on them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ace_analysis.errors import FingerprintError, InputError, StorageError
+from ace_analysis.errors import FingerprintError, InputError
 from ace_analysis.evaluation.held_out import Harvested
+from ace_analysis.features.claims import claim
 from ace_analysis.features.harvest import ABOUT, Progress, read_shard
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import CODER_FILE, CoderDtype, load_own_coder, save_sparse_coder
@@ -98,7 +99,7 @@ def trained_coder(
             f"width: {options.d_sae} latents of {d_model} dimensions take more than 64 MB;"
             f" expected at most {LARGEST_CODER // (2 * d_model)}"
         )
-    _claim(folder, about)
+    claim(folder / TRAINED_WITH, about, "clear this folder or name another --out")
     if (folder / TRAINED / CODER_FILE).is_file():
         return load_own_coder(folder / TRAINED)
     layer = harvests.train[0].options.layer
@@ -131,20 +132,3 @@ def given_coder(harvests: Harvests, path: Path) -> SparseCoder:
 
 def _width_of(harvests: Harvests) -> int:
     return read_shard(harvests.train_shards[0]).resid.shape[1]
-
-
-def _claim(folder: Path, about: Mapping[str, object]) -> None:
-    """Write or check what the folder's coder is trained with."""
-    path = folder / TRAINED_WITH
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_file():
-            path.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{folder}: can't be written ({error})") from error
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    if kept != about:
-        names = sorted(name for name in {*kept, *about} if kept.get(name) != about.get(name))
-        raise FingerprintError(
-            f"{folder}: begun with another {', '.join(names)}; clear this folder or name another --out"
-        )

@@ -23,7 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ace_analysis.errors import Cancelled, FingerprintError, InputError, StorageError
+from ace_analysis.errors import Cancelled, InputError, StorageError
+from ace_analysis.features.claims import claim
 from ace_analysis.features.examples import Tree, TreeOptions, batch_of, batches, tree_of
 from ace_analysis.features.positions import SINK_FACTOR
 from ace_analysis.model.scan import ResidualScanner, never
@@ -82,7 +83,8 @@ def harvest(
         StorageError: the disk is full or not writable.
         Cancelled: the caller asked to stop; complete shards are kept.
     """
-    _claim(folder, scanner, options)
+    about = {"fingerprint": scanner.info.fingerprint, "model": scanner.info.name, **asdict(options)}
+    claim(folder / ABOUT, about, "name a new folder or clear it")
     generator = MutationGenerator(options.tree.seed)
     parts = [functions[at : at + options.functions] for at in range(0, len(functions), options.functions)]
     for number, part in enumerate(parts):
@@ -96,25 +98,6 @@ def harvest(
         found = (tree_of(each, generator, scanner.tokenizer.encode, options.tree) for each in part)
         write_shard(path, run_trees([tree for tree in found if tree], scanner, options, cancelled))
     return len(parts)
-
-
-def _claim(folder: Path, scanner: ResidualScanner, options: HarvestOptions) -> None:
-    """Write or check what the folder's shards were made with."""
-    about = {"fingerprint": scanner.info.fingerprint, "model": scanner.info.name, **asdict(options)}
-    about = json.loads(json.dumps(about))
-    path = folder / ABOUT
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{folder}: the harvest can't be written ({error})") from error
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    if kept != about:
-        names = sorted(name for name in {*kept, *about} if kept.get(name) != about.get(name))
-        raise FingerprintError(
-            f"{folder}: this harvest was made with another {', '.join(names)}; name a new folder or clear it"
-        )
 
 
 def run_trees(

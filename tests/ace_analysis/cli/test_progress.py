@@ -56,12 +56,12 @@ def test_a_bar_on_a_terminal_is_gone_before_results_are_written(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     bars: list[bool] = []
-    with Reporter(lambda file: bars.append(reporter._bar.live.is_started)) as reporter:
+    with Reporter(lambda file: bars.append(reporter._bar.on_terminal)) as reporter:
         reporter.loading("loading", 0.5)
         reporter.checking("a.py", 1, 2)
         reporter.checked(a_file())
-        bars.append(reporter._bar.live.is_started)
-    bars.append(reporter._bar.live.is_started)
+        bars.append(reporter._bar.on_terminal)
+    bars.append(reporter._bar.on_terminal)
     assert bars == [False, True, False]
     assert "a.py" in capsys.readouterr().err
 

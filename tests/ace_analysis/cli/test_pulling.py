@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from ace_analysis.cli import pulling
+from ace_analysis.cli import bar
 from ace_analysis.cli.pulling import PullReporter
 
 
@@ -33,9 +33,7 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        pulling, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True, width=80)
-    )
+    monkeypatch.setattr(bar, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True, width=80))
     with PullReporter() as progress:
         progress("downloading m", 0.5)
         progress("converting m", None)

@@ -1,12 +1,13 @@
 """The hub's cache is read without the network, and the hub itself only where the user lets us."""
 
+import contextlib
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from ace_analysis.errors import ModelError
+from ace_analysis.errors import Cancelled, ModelError
 from ace_analysis.model import hub
 from ace_analysis.model.catalogue import HubFile
 from ace_analysis.model.hub import cached_model, download_file, download_model, hub_has
@@ -113,3 +114,58 @@ def test_a_failed_download_says_why_and_what_to_do(
         ModelError, match=f"expected to download org/tiny .*, got {reason}.* give a local folder"
     ):
         download_model("org/tiny", lambda message, fraction: None)
+
+
+def stop(message: str, fraction: float | None) -> None:
+    raise Cancelled("that is enough")
+
+
+def swallowing(*_: object, tqdm_class: type, **__: object) -> str:
+    """A download that takes what a callback raises for a broken connection, and tries again."""
+    with tqdm_class(total=4, unit="B", desc="f") as bar:
+        for _attempt in range(2):
+            try:
+                bar.update(1)
+            except Exception as error:
+                failed = error
+    raise RuntimeError("no more attempts") from failed
+
+
+def ignoring(*_: object, tqdm_class: type, **__: object) -> str:
+    """A download whose callbacks can raise what they like."""
+    with tqdm_class(total=4, unit="B", desc="f") as bar, contextlib.suppress(Exception):
+        bar.update(4)
+    return "somewhere"
+
+
+def passing(*_: object, tqdm_class: type, **__: object) -> str:
+    with tqdm_class(total=4, unit="B", desc="f") as bar:
+        bar.update(1)
+    return "somewhere"
+
+
+@pytest.mark.parametrize("download", [swallowing, ignoring, passing])
+def test_a_caller_that_asks_to_stop_is_heard_whatever_the_library_does_with_errors(
+    download: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(Cancelled, match="that is enough"):
+        download_file(FILE, tmp_path, stop)
+    with pytest.raises(Cancelled, match="that is enough"):
+        download_model("org/tiny", stop)
+
+
+def test_after_a_request_to_stop_the_caller_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def once(message: str, fraction: float | None) -> None:
+        asked.append(message)
+        raise Cancelled("that is enough")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", swallowing)
+    with pytest.raises(Cancelled):
+        download_file(FILE, tmp_path, once)
+    assert len(asked) == 1

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from ace_analysis.errors import ChecksumError, StorageError
+from ace_analysis.errors import Cancelled, ChecksumError, StorageError
 from ace_analysis.model import sources
 from ace_analysis.model.catalogue import DataPart, HubFile, KnownModel
 from ace_analysis.model.sources import fetch, verified
@@ -143,6 +143,15 @@ def test_a_disk_that_is_full_or_not_writable_is_told_and_nothing_else_is_downloa
 ) -> None:
     hub_gives(error, monkeypatch)
     with pytest.raises(StorageError):
+        fetch(KNOWN, tmp_path, quiet)
+    assert not index
+
+
+def test_a_caller_that_asks_to_stop_gets_no_second_source(
+    tmp_path: Path, index: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_gives(Cancelled("stopped by the caller"), monkeypatch)
+    with pytest.raises(Cancelled, match="stopped by the caller"):
         fetch(KNOWN, tmp_path, quiet)
     assert not index
 
