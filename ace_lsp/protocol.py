@@ -67,6 +67,11 @@ class AceProtocol(LanguageServerProtocol):
     def exit_code(self) -> int:
         return 0 if self.lifecycle is Lifecycle.SHUT_DOWN else 1
 
+    @property
+    def running(self) -> int:
+        """How many messages are being handled, and requests of ours not answered."""
+        return len(self._request_futures)
+
     def receive_garbage(self, reason: str) -> None:
         logger.warning("unreadable message: %s", reason)
         self._refuse(None, JsonRpcParseError(reason))

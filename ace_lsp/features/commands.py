@@ -117,6 +117,7 @@ class Commands:
             "open": len(self._parts.sessions),
             "version": self._server.version,
             "tasks": len(asyncio.all_tasks()),
+            "requests": self._server.protocol.running,
             "progressBars": len(self._server.work_done_progress.tokens),
         }
 

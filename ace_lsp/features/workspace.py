@@ -76,7 +76,8 @@ class WorkspaceScan:
             await self._watch()
             self.forget(list(self._shown))
             on_progress("looking for files", None)
-            paths = await asyncio.to_thread(_python_files, roots)
+            found = await asyncio.to_thread(_python_files, roots)
+            paths = [path for path in found if self._is_wanted(path)]
             for number, path in enumerate(paths):
                 told = f"{number} of {len(paths)} files, {result.findings} findings"
                 on_progress(told, number / len(paths))
@@ -98,8 +99,6 @@ class WorkspaceScan:
         """One file: read, scanned and shown; one that can't be costs itself."""
         uri = path.as_uri()
         settings = self._parts.configuration.of(path)
-        if settings.excluded or not settings.server.enable:
-            return
         if (session := self._parts.sessions.find(self._server.documents, uri)) is not None:
             result.files += 1
             result.findings += len(session.findings)  # it is open, and shown by its own session
@@ -118,6 +117,10 @@ class WorkspaceScan:
         if found and self._parts.sessions.find(self._server.documents, uri) is None:
             self._shown.add(uri)
             self._parts.publisher.show_closed(self._unit(uri, text), found)
+
+    def _is_wanted(self, path: Path) -> bool:
+        settings = self._parts.configuration.of(path)
+        return settings.server.enable and not settings.excluded
 
     async def _scan(self, uri: str, text: str, settings: DocumentSettings) -> tuple[Finding, ...]:
         most = settings.check.max_false_alarms

@@ -265,6 +265,11 @@ def test_killing_the_server_leaves_no_worker(ready):
         ("workspace/executeCommand", {}),
         ("workspace/executeCommand", []),
         ("workspace/executeCommand", None),
+        ("textDocument/hover", {}),
+        ("textDocument/hover", {"textDocument": {"uri": URI}, "position": {"line": "a", "character": 0}}),
+        ("textDocument/codeAction", {"textDocument": {"uri": URI}}),
+        ("textDocument/codeLens", None),
+        ("textDocument/inlayHint", {"textDocument": 3}),
     ],
 )
 def test_g_malformed_params_are_answered_invalid_params(shared, method, params):
@@ -392,7 +397,8 @@ def test_deep_json_in_params_is_survived(shared):
 def test_unknown_requests_are_answered_method_not_found(shared):
     assert shared.error(shared.request("textDocument/nonsense", {})) == METHOD_NOT_FOUND
     assert shared.error(shared.request("$/nonsense", {})) == METHOD_NOT_FOUND
-    assert shared.error(shared.request("textDocument/hover", {})) == METHOD_NOT_FOUND
+    assert shared.error(shared.request("textDocument/rename", {})) == METHOD_NOT_FOUND
+    assert shared.error(shared.request("codeAction/resolve", {"title": "x"})) == METHOD_NOT_FOUND
 
 
 def test_unknown_notifications_are_passed_over(shared):
@@ -415,6 +421,87 @@ def test_lone_surrogates_in_a_text_do_no_harm(ready):
     )
     summary = ready.ask("workspace/executeCommand", {"command": "ace.analyzeFile", "arguments": [URI]})
     assert summary["scopes"] == 1
+
+
+def seen_by_the_worker(raw: Raw) -> str:
+    """The text that the server has of the open document."""
+    raw.ask("workspace/executeCommand", {"command": "ace.analyzeFile", "arguments": [URI]})
+    lines = [json.loads(line) for line in raw.journal.read_text().splitlines()]
+    return [line["text"] for line in lines if line["what"] == "scan"][-1]
+
+
+def change(raw: Raw, version: int, start: tuple[int, int], end: tuple[int, int], text: str) -> None:
+    where = {
+        name: {"line": line, "character": character}
+        for name, (line, character) in (("start", start), ("end", end))
+    }
+    document = {"uri": URI, "version": version}
+    changes = [{"range": where, "text": text}]
+    raw.notify("textDocument/didChange", {"textDocument": document, "contentChanges": changes})
+
+
+def test_m_lines_end_where_the_specification_says(ready):
+    ready.open("a = '\x0c\u2028\x85\x1c'\r\nb = 1\rc = 2\n")
+    change(ready, 2, (2, 4), (2, 5), "3")
+    assert seen_by_the_worker(ready) == "a = '\x0c\u2028\x85\x1c'\r\nb = 1\rc = 3\n"
+
+
+def test_n_a_position_behind_the_end_is_clamped_to_the_end(ready):
+    ready.open("abc")
+    change(ready, 2, (0, 99), (7, 99), "X")
+    assert seen_by_the_worker(ready) == "abcX"
+
+
+def test_o_finished_progress_bars_are_forgotten(raw):
+    raw.initialize(capabilities={"window": {"workDoneProgress": True}})
+    raw.open("x = 1\n")
+    begun = ended = 0
+    while not ended:
+        message = raw.heard.get(timeout=PATIENCE)
+        if message.get("method") == "window/workDoneProgress/create":
+            raw.send(id=message["id"], result=None)
+        elif message.get("method") == "$/progress":
+            kind = message["params"]["value"]["kind"]
+            begun, ended = begun + (kind == "begin"), ended + (kind == "end")
+    assert begun == ended == 1
+    status = raw.ask("workspace/executeCommand", {"command": "ace.showStatus"})
+    assert status["progressBars"] == 0
+
+
+def test_s_cancelling_a_command_cancels_its_work(ready):
+    ready.open("BUG  # SLOW_WHY\n")
+    where = {"line": 0, "character": 0}
+    params = {"command": "ace.explainHere", "arguments": [URI, where]}
+    running = ready.request("workspace/executeCommand", params)
+    wait_for(lambda: ready.journal.exists() and '"explain"' in ready.journal.read_text())
+    ready.notify("$/cancelRequest", {"id": running})
+    assert ready.error(running) == CANCELLED
+    wait_for(lambda: '"cancelled"' in ready.journal.read_text())
+
+
+def test_u_notifications_leave_nothing_behind(ready):
+    ready.open("x = 1\n")
+    ready.ask("workspace/executeCommand", {"command": "ace.analyzeFile", "arguments": [URI]})
+    before = ready.ask("workspace/executeCommand", {"command": "ace.showStatus"})
+    for _ in range(200):
+        ready.notify("textDocument/didSave", {"textDocument": {"uri": URI}})
+        ready.notify("workspace/didChangeWatchedFiles", {"changes": []})
+    ready.ask("workspace/executeCommand", {"command": "ace.analyzeFile", "arguments": [URI]})
+    after = ready.ask("workspace/executeCommand", {"command": "ace.showStatus"})
+    assert after["tasks"] <= before["tasks"] and after["requests"] <= before["requests"]
+
+
+def test_v_many_hovers_can_be_cancelled_while_the_first_one_runs(ready):
+    """Editors ask at each move of the mouse; none may wait for the ones before it."""
+    ready.open("BUG  # SLOW_WHY\n")
+    ready.ask("workspace/executeCommand", {"command": "ace.analyzeFile", "arguments": [URI]})
+    place = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 1}}
+    asked = [ready.request("textDocument/hover", place) for _ in range(50)]
+    for number in asked[:-1]:
+        ready.notify("$/cancelRequest", {"id": number})
+    codes = {ready.error(number) for number in asked[:-1]}
+    assert codes == {CANCELLED}
+    assert "latent" in ready.answer(asked[-1])["result"]["contents"]["value"]
 
 
 def test_t_an_answer_of_ours_that_cannot_be_read_does_not_stop_the_first_scan(raw):
