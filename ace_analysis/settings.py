@@ -46,6 +46,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _any_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value.strip()
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
         raise ValueError("a list of texts")
@@ -146,6 +152,16 @@ class SteeringSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixSettings:
+    test: str = _setting("", _any_text)
+    """A command whose success decides between fixes. It is run only with somebody's consent."""
+    test_seconds: float = _setting(60.0, _number(0, above=True, high=3600))
+    """How long one run of it may take."""
+    candidates: int = _setting(4, _whole(1))
+    """How many texts the model writes anew for a place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
     max_megabytes: float = _setting(512.0, _number(0))
     """Size of the kept results; 0 keeps none on disk."""
@@ -158,6 +174,7 @@ class EngineSettings:
     circuit_discovery: CircuitDiscoverySettings = field(default_factory=CircuitDiscoverySettings)
     sae: SaeSettings = field(default_factory=SaeSettings)
     steering: SteeringSettings = field(default_factory=SteeringSettings)
+    fix: FixSettings = field(default_factory=FixSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
 
 
@@ -203,6 +220,15 @@ def cache_dir() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("ace", appauthor=False)
+
+
+def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment for a child, with changes; PYTHONPATH goes in front of what is there."""
+    before = os.environ.get("PYTHONPATH")
+    own = {**os.environ, **changes}
+    if "PYTHONPATH" in changes and before:
+        own["PYTHONPATH"] = os.pathsep.join([changes["PYTHONPATH"], before])
+    return own
 
 
 def _is_file(path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ace_analysis.errors import AceError, InputError
 from ace_analysis.report.attribution_wire import attribution_to_wire
+from ace_analysis.report.repair_wire import fix_to_wire
 from ace_analysis.report.wire import to_wire
 from ace_analysis.source.document import CodeDocument, TextSpan
 
@@ -120,11 +121,23 @@ def explain(desk: Desk, job: Job) -> dict[str, Any]:
     return attribution_to_wire(why)
 
 
+def fix(desk: Desk, job: Job) -> dict[str, Any]:
+    """What could stand in a place, best first. Tests run only where the request names a command."""
+    engine = desk.loaded
+    from ace_analysis.engine.fixing import options_from
+
+    options = options_from(job.params.get("options") or {})
+    span = _span((job.get("start"), job.get("end")))
+    fixes = engine.fix(_document(job), span, options=options, cancelled=job.cancelled, progress=job.progress)
+    return {"fixes": [fix_to_wire(each) for each in fixes]}
+
+
 METHODS: dict[str, Callable[[Desk, Job], Any]] = {
     "ace/load": load,
     "ace/info": info,
     "ace/scan": scan,
     "ace/explain": explain,
+    "ace/fix": fix,
 }
 """What can be asked. A handler runs on the job thread; it returns JSON or raises."""
 

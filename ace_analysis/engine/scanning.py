@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ace_analysis.engine import scores as kept
 from ace_analysis.engine.cache import ResultCache
+from ace_analysis.engine.fixing import Fixer, FixOptions
 from ace_analysis.engine.places import place_at
 from ace_analysis.engine.prompts import Piece, Reading, ScopePrompt, batches_of, padded, pieces_of
 from ace_analysis.engine.reports import Rules, report_of
@@ -25,8 +26,9 @@ from ace_analysis.model.scan import ResidualScanner, never
 from ace_analysis.model.store import Progress, resolve_model
 from ace_analysis.report.attribution import Attribution
 from ace_analysis.report.finding import ScopeReport
+from ace_analysis.report.repair import Fix
 from ace_analysis.settings import EngineSettings, cache_dir
-from ace_analysis.source.document import CodeDocument
+from ace_analysis.source.document import CodeDocument, TextSpan
 from ace_analysis.source.ignores import ignores_of
 from ace_analysis.source.kinds import KINDS
 from ace_analysis.source.sites import SiteKind, candidate_sites
@@ -152,8 +154,25 @@ class Engine:
             identity=self._identity,
             cancelled=cancelled,
             progress=progress or (lambda message, fraction: None),
-            threshold=self._threshold(options.max_false_alarms),
+            threshold=self.threshold(options.max_false_alarms),
         ).explain(place_at(document, offset), expectation=options.expectation)
+
+    def fix(
+        self,
+        document: CodeDocument,
+        place: TextSpan | int,
+        *,
+        options: FixOptions | None = None,
+        cancelled: Callable[[], bool] = never,
+        progress: Progress | None = None,
+    ) -> tuple[Fix, ...]:
+        """What could stand in a place (a span, or a line from 1), best first; empty where nothing passed.
+
+        Raises:
+            InputError: a place that the document doesn't have, or one without code.
+            Cancelled: when `cancelled()` turns true.
+        """
+        return Fixer(self, options or FixOptions(), cancelled, progress).fix(document, place)
 
     def causal(self, progress: Progress | None = None) -> CausalModel:
         """The whole model, which writes: loaded when it is first asked for, and kept."""
@@ -171,7 +190,7 @@ class Engine:
     def _rules(self, document: CodeDocument, options: ScanOptions) -> Rules:
         return Rules(
             calibration=self.bundle.calibration,
-            threshold=self._threshold(options.max_false_alarms),
+            threshold=self.threshold(options.max_false_alarms),
             hook_name=self.bundle.coder.site.hook_name,
             ignores=ignores_of(document),
             hidden=self._hidden,
@@ -188,7 +207,7 @@ class Engine:
         (scores,) = (scores for _, scores, _ in self._scores([task], cancelled))
         return pieces, scores
 
-    def _threshold(self, rate: float | None) -> float:
+    def threshold(self, rate: float | None) -> float:
         """Log-odds from which a place is shown."""
         asked = self.settings.check.max_false_alarms if rate is None else rate
         return self.bundle.calibration.threshold(asked)

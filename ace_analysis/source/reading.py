@@ -23,17 +23,21 @@ _WIDE_MARKS = {
 
 def read_source(path: Path, max_bytes: int) -> str:
     """The text of a file without its byte order mark; InputError says why there is none."""
+    return decode_source(read_bytes(path, max_bytes))
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """A file's bytes; InputError says why there are none."""
     try:
         # Asked before it is opened: a named pipe would wait for its other end, and a device may never end.
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise InputError(f"expected a file, got {_what(mode)}; a text from a pipe goes in as -")
         with path.open("rb") as file:
-            data = read_at_most(file, max_bytes)
+            return read_at_most(file, max_bytes)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise InputError(f"can't be read: {reason or error}") from error
-    return decode_source(data)
 
 
 def read_at_most(source: BinaryIO, max_bytes: int) -> bytes:
@@ -53,7 +57,7 @@ def decode_source(data: bytes) -> str:
     if (zero := data.find(b"\0")) >= 0:
         raise InputError(f"expected Python source, got binary data: a zero byte at offset {zero:,}")
     try:
-        encoding = _encoding_of(data)
+        encoding = encoding_of(data)
         return _LONE_SURROGATE.sub("\ufffd", data.decode(encoding))
     except UnicodeDecodeError as error:
         raise InputError(_undecodable(data, error)) from error
@@ -61,7 +65,7 @@ def decode_source(data: bytes) -> str:
         raise InputError(f"the encoding that it declares can't be used: {error}") from error
 
 
-def _encoding_of(data: bytes) -> str:
+def encoding_of(data: bytes) -> str:
     """By byte order mark or coding comment, else UTF-8."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)

@@ -1,0 +1,111 @@
+"""Rows on a tree are written as each would be alone, steered or not."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from ace_analysis.errors import Cancelled, FingerprintError
+from ace_analysis.model.causal import CausalModel
+from ace_analysis.steering.generation import GenerationOptions
+from ace_analysis.steering.token_tree import TokenTree
+from ace_analysis.steering.vector import SteeringVector
+from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions, Written
+
+PROMPT = "def mean(values):\n    total = "
+FREE = WritingOptions(one_line=False, max_new_tokens=7)
+
+
+def written(causal: CausalModel, plans: list[RowPlan], options: WritingOptions = FREE) -> tuple[Written, ...]:
+    prompt = causal.tokenizer.encode(PROMPT).ids
+    return Writer(causal, TokenTree(causal.model, prompt), prompt).write(plans, options)
+
+
+@pytest.fixture
+def vector(causal: CausalModel) -> SteeringVector:
+    return SteeringVector.from_prompts(causal, "return total", "return index", 1).scaled(3.0)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, -2.0])
+def test_a_row_is_what_the_plain_loop_writes(
+    causal: CausalModel, vector: SteeringVector, strength: float
+) -> None:
+    ids = torch.tensor([causal.tokenizer.encode(PROMPT).ids])
+    plain = vector.apply(causal, ids, strength, GenerationOptions(max_new_tokens=7))
+    (row,) = written(causal, [RowPlan(vector=vector, strength=strength)])
+    assert list(row.ids) == plain[0, ids.shape[1] :].tolist()
+
+
+def test_rows_do_not_depend_on_each_other(causal: CausalModel, vector: SteeringVector) -> None:
+    other = vector.random_like(seed=2)
+    plans = [
+        RowPlan(),
+        RowPlan(vector=vector, strength=1.0),
+        RowPlan(vector=vector, strength=2.0),
+        RowPlan(vector=other, strength=1.0),
+        RowPlan(),
+    ]
+    together = written(causal, plans)
+    alone = [written(causal, [plan])[0] for plan in plans]
+    assert [row.ids for row in together] == [row.ids for row in alone]
+    assert [row.logprob for row in together] == pytest.approx([row.logprob for row in alone], abs=1e-3)
+
+
+def test_drawn_rows_differ_and_come_again_with_the_same_seed(causal: CausalModel) -> None:
+    plans = [RowPlan(temperature=1.0)] * 4
+    first, again = written(causal, plans), written(causal, plans)
+    assert first == again and len({row.ids for row in first}) > 1
+
+
+def test_the_log_probability_is_the_models(causal: CausalModel) -> None:
+    (row,) = written(causal, [RowPlan()])
+    prompt = causal.tokenizer.encode(PROMPT).ids
+    with torch.no_grad():
+        logits = causal.model(torch.tensor([[*prompt, *row.ids]])).logits[0].log_softmax(-1)
+    expected = sum(float(logits[len(prompt) - 1 + at, token]) for at, token in enumerate(row.ids))
+    assert row.logprob == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_row_ends_at_its_lines_end_and_at_an_end_token(causal: CausalModel) -> None:
+    free = written(causal, [RowPlan(temperature=1.0)] * 6, WritingOptions(one_line=False, max_new_tokens=20))
+    lines = written(causal, [RowPlan(temperature=1.0)] * 6, WritingOptions(max_new_tokens=20))
+    for whole, line in zip(free, lines, strict=True):
+        assert "\n" not in line.text and whole.text.startswith(line.text)
+        assert line.finished == ("\n" in whole.text or "\r" in whole.text)
+    stop = free[0].ids[2]
+    ended = written(
+        causal, [RowPlan(temperature=1.0)], WritingOptions(one_line=False, ends=frozenset({stop}))
+    )
+    assert ended[0].finished and stop not in ended[0].ids
+
+
+def test_it_is_asked_before_every_token_whether_to_go_on(causal: CausalModel) -> None:
+    asked: list[int] = []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    prompt = causal.tokenizer.encode(PROMPT).ids
+    writer = Writer(causal, TokenTree(causal.model, prompt), prompt)
+    with pytest.raises(Cancelled, match="nothing was kept"):
+        writer.write([RowPlan()], FREE, cancelled)
+    assert len(asked) == 3
+
+
+def test_hooks_are_gone_after_a_cancel(causal: CausalModel, vector: SteeringVector) -> None:
+    def count() -> int:
+        return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in causal.model.modules())
+
+    before = count()
+    prompt = causal.tokenizer.encode(PROMPT).ids
+    writer = Writer(causal, TokenTree(causal.model, prompt), prompt)
+    with pytest.raises(Cancelled):
+        writer.write([RowPlan(vector=vector, strength=1.0)], FREE, lambda: True)
+    assert count() == before
+
+
+def test_another_models_vector_is_refused(causal: CausalModel, tiny_models: Callable[..., object]) -> None:
+    stranger = SteeringVector(direction=torch.ones(32), layer=1, model="other", fingerprint="0" * 64)
+    with pytest.raises(FingerprintError, match="made from other"):
+        written(causal, [RowPlan(vector=stranger, strength=1.0)])
