@@ -1,0 +1,141 @@
+"""`ace bench repair`: how often a wrong line is set right. It runs the code of the data: see its --help."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ace_analysis.cli.messages import tell_note
+from ace_analysis.cli.pulling import PullReporter
+
+SETS = "quixbugs,debugbench,llmbugs,mbpp-mutants"
+ARMS = "shipped,unsteered,asked"
+WIDEST = 120
+
+
+def repair_command(  # noqa: PLR0913 - a command's parameters are its options
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bug data lies, as JSON lines.")],
+    sets: Annotated[str, typer.Option(help="Which sets, with commas; any file there is one.")] = SETS,
+    arms: Annotated[
+        str,
+        typer.Option(help="What to compare, with commas: shipped, unsteered, asked."),
+    ] = ARMS,
+    vector: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A steering vector: adds an arm for it and a random one, each."),
+    ] = None,
+    strengths: Annotated[str, typer.Option(help="Of the vectors, with commas.")] = "0.5,1,2",
+    half: Annotated[
+        str, typer.Option(help="report, validation (for choosing strengths and weights) or all.")
+    ] = "report",
+    tasks: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many bugs of each set.")] = 40,
+    clean: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Right programs through the whole pipeline; 0: none."),
+    ] = 0,
+    end_to_end: Annotated[
+        bool, typer.Option("--end-to-end", help="Bugs through the whole pipeline too, the line not told.")
+    ] = False,
+    candidates: Annotated[int, typer.Option(min=1, help="How many each arm may offer.")] = 5,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="What was offered and run is kept there, and not done again.",
+            show_default="in the cache",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON value on stdout, and nothing else.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """How often a wrong line is set right, decided by running tests, for each way of making candidates.
+
+    Runs the data's code and what the model writes, each run in a process of its own with limits on time,
+    memory, files and, where the system allows it, without network. This guards against accidents and not
+    against malice. Intervals are 95 %. A run that was stopped goes on where it was.
+    """
+    from ace_analysis.cli.repairing import RepairRequestOptions, run_repair
+
+    request = RepairRequestOptions(
+        data=data,
+        sets=_parts(sets),
+        arms=_parts(arms),
+        vectors=tuple(vector or ()),
+        strengths=_numbers(strengths),
+        half=None if half == "all" else half,
+        tasks=tasks,
+        clean=clean,
+        end_to_end=end_to_end,
+        candidates=candidates,
+        keep=keep,
+    )
+    with PullReporter(quiet=quiet) as progress:
+        measured = run_repair(request, progress)
+    if as_json:
+        typer.echo(json.dumps(measured, indent=2))
+        return
+    for note in measured["notes"]:
+        tell_note(note)
+    for name, arms_of_set in measured["sets"].items():
+        _print(_arms_table(name, arms_of_set))
+    for title in ("end_to_end", "corruption"):
+        if measured[title]:
+            _print(_whole_table(title, measured[title]))
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in _parts(text))
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected numbers with commas, got {text!r}", param_hint="--strengths"
+        ) from None
+
+
+def _arms_table(name: str, arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    count = next(iter(arms.values()))["tasks"] if arms else 0
+    table = Table(
+        title=f"{name}: {count} bugs, the line told", title_justify="left", box=None, pad_edge=False
+    )
+    for heading in ("arm", "first fix", "any offered", "exact", "gain, first", "gain, any", "s"):
+        table.add_column(heading, justify="left" if heading == "arm" else "right", no_wrap=True)
+    for arm, told in arms.items():
+        shares = [_cell(told[key]) for key in ("first", "any", "exact", "gain_first", "gain_any")]
+        table.add_row(arm, *shares, f"{told['median_seconds']:.1f}")
+    return table
+
+
+def _whole_table(title: str, told: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=title.replace("_", " "), title_justify="left", box=None, pad_edge=False, show_header=False
+    )
+    for key, value in told.items():
+        if isinstance(value, Mapping):
+            table.add_row(key.replace("_", " "), _cell(value).replace("\n", "  "))
+        elif not isinstance(value, list):
+            table.add_row(key.replace("_", " "), f"{value:,}")
+    return table
+
+
+def _cell(interval: Mapping[str, float | None] | None) -> str:
+    if interval is None or interval["value"] is None:
+        return "-"
+    value, low, high = interval["value"], interval["low"], interval["high"]
+    return f"{value:.1%}" if low is None or high is None else f"{value:.1%}\n{low:.1%} to {high:.1%}"
+
+
+def _print(table: Table) -> None:
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, WIDEST)
+    console.print(table)
+    console.print()

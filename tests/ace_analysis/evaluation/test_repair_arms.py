@@ -1,0 +1,112 @@
+"""What each arm offers with a tiny random model, and that arms differ in what they are named for alone."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ace_analysis.evaluation.repair_arms import ShippedArm, Steering, WrittenArm, asking_prompt
+from ace_analysis.model.causal import CausalModel, load_causal
+from ace_analysis.steering.candidates import program_of
+from ace_analysis.steering.options import RepairOptions
+from ace_analysis.steering.vector import SteeringVector, vector_for
+
+TEXT = (
+    "def f(items, limit):\n    total = 0\n    for item in items:\n        total -= item\n    return total\n"
+)
+LINE = 3
+
+
+@pytest.fixture(scope="session")
+def causal(tiny_qwen2: Path) -> CausalModel:
+    return load_causal(str(tiny_qwen2), device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def vector(causal: CausalModel) -> SteeringVector:
+    direction = torch.randn(causal.info.d_model, generator=torch.Generator().manual_seed(3)) * 20
+    return vector_for(causal.info, direction, 1, normalize=False, about={})
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_only_the_line_differs_and_no_text_comes_twice(causal, is_told):
+    offered = WrittenArm(causal=causal, count=4, is_told=is_told).offer(TEXT, LINE)
+    assert len(set(offered)) == len(offered) <= 4
+    before, behind = TEXT[: TEXT.index("total -=")], "\n    return total\n"
+    assert all(text.startswith(before) and text.endswith(behind) for text in offered)
+    assert all(text.count("\n") == TEXT.count("\n") for text in offered)
+
+
+def test_the_greedy_line_comes_first_and_does_not_depend_on_the_others(causal):
+    alone = WrittenArm(causal=causal, count=1).offer(TEXT, LINE)
+    assert WrittenArm(causal=causal, count=4).offer(TEXT, LINE)[:1] == alone
+
+
+def test_the_same_arm_offers_the_same(causal):
+    arm = WrittenArm(causal=causal, count=4)
+    assert arm.offer(TEXT, LINE) == arm.offer(TEXT, LINE)
+
+
+def test_strength_0_is_no_steering_and_another_strength_is(causal, vector):
+    def offered(strength: float) -> list[str]:
+        how = Steering(name="v", vector=vector, strength=strength)
+        return WrittenArm(causal=causal, count=4, steering=how).offer(TEXT, LINE)
+
+    unsteered = WrittenArm(causal=causal, count=4).offer(TEXT, LINE)
+    assert offered(0) == unsteered
+    assert offered(5) != unsteered
+
+
+def test_whatever_changes_the_offer_changes_the_identity(causal, vector):
+    def arm(**changes: object) -> WrittenArm:
+        return WrittenArm(**{"causal": causal, **changes})
+
+    def steered(of: SteeringVector, strength: float) -> Steering:
+        return Steering(name="v", vector=of, strength=strength)
+
+    arms = [
+        arm(),
+        arm(count=4),
+        arm(is_told=True),
+        arm(temperature=0.5),
+        arm(seed=1),
+        arm(steering=steered(vector, 1)),
+        arm(steering=steered(vector, 2)),
+        arm(steering=steered(vector.scaled(2), 1)),
+        arm(steering=steered(vector.random_like(), 1)),
+    ]
+    assert len({each.identity for each in arms}) == len(arms)
+    assert arm().identity == arm().identity
+
+
+def test_asking_shows_the_line_with_a_mark_and_ends_at_its_indentation(causal):
+    prompt = asking_prompt(causal.tokenizer, TEXT, LINE)
+    assert prompt.count(causal.tokenizer.id_of("<|im_start|>")) == 2
+    text = causal.tokenizer.decode(prompt)
+    assert "        total -= item  # BUG\n    return total\n" in text
+    assert text.endswith("```python\n        ")
+
+
+def test_asking_is_plain_text_where_there_are_no_turns(tiny_gemma2):
+    tokenizer = load_causal(str(tiny_gemma2), device="cpu", dtype="float32").tokenizer
+    prompt = asking_prompt(tokenizer, TEXT, LINE)
+    assert prompt[0] == tokenizer.prefix_id
+    assert "        total -= item  # BUG\n" in tokenizer.decode(prompt)
+
+
+def test_the_shipped_arm_offers_other_programs_that_parse(causal):
+    options = RepairOptions(candidates=2, edits=12, least_gain=-1000.0)
+    arm = ShippedArm(causal=causal, bundle=None, options=options)
+    offered = arm.offer(TEXT, LINE)
+    programs = [program_of(text) for text in offered]
+    assert offered
+    assert None not in programs
+    assert len(set(programs) | {program_of(TEXT)}) == len(programs) + 1
+
+
+def test_a_shipped_arm_of_another_release_or_with_other_options_is_another_arm(causal):
+    def arm(release: str = "1", **options: int) -> ShippedArm:
+        return ShippedArm(causal=causal, bundle=None, options=RepairOptions(**options), release=release)
+
+    assert len({arm().identity, arm("2").identity, arm(edits=3).identity}) == 3
+    assert arm().identity == arm().identity
