@@ -7,10 +7,12 @@ what is left, its gates, and the ranking. What fails a gate is never offered, ho
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ace_analysis.errors import InputError
+from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.model.causal import CausalModel
+from ace_analysis.model.hooks import hooks
 from ace_analysis.model.scan import never
 from ace_analysis.model.store import Progress
 from ace_analysis.report.repair import Fix, Gate, GateResult, Source
@@ -131,6 +133,15 @@ class _Repair:
         self._region = region_of(self._text, inside, request.level)
 
     def run(self) -> tuple[Fix, ...]:
+        """The fixes; somebody is asked before each block of each pass whether to go on."""
+        with hooks(before=[(block, self._ask) for block in self._causal.blocks]):
+            return self._run()
+
+    def _ask(self, module: Any, arguments: Any) -> None:
+        if self._watch.cancelled():
+            raise Cancelled("the repair was cancelled by the caller; nothing was changed")
+
+    def _run(self) -> tuple[Fix, ...]:
         tell = self._watch.progress
         tell("reading the code around it", 0.05)
         gathering = Gathering(self._causal, self._scope.header, self._text, self._region, self._options)

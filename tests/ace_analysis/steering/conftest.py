@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from ace_analysis.features.bundle import Bundle, Calibration, Readout
+from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.causal import CausalModel, load_causal
+from ace_analysis.model.sites import Site
+from ace_analysis.source.sites import SiteKind
 
 FIM = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 
@@ -68,3 +72,41 @@ def _model_of_size(folder: Path, size: int) -> Any:
 @pytest.fixture
 def ids_of(causal: CausalModel) -> Callable[[str], torch.Tensor]:
     return lambda text: torch.tensor([causal.tokenizer.encode(text).ids])
+
+
+@pytest.fixture(scope="session")
+def bundle_for(qwen: CausalModel) -> Callable[..., Bundle]:
+    """A random bundle for the tiny model that scores every candidate site; keywords replace its own."""
+
+    def make(**changes: object) -> Bundle:
+        generator = torch.Generator().manual_seed(7)
+
+        def random(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=generator)
+
+        width, size, layer = qwen.info.d_model, 64, 1
+        coder = SparseCoder(
+            random(width, size),
+            random(size) * 0.1,
+            random(size, width),
+            random(width) * 0.01,
+            torch.full((size,), 0.3),
+            Site(layer),
+        )
+        values: dict[str, object] = {
+            "folder": Path("tiny"),
+            "model": qwen.info.name,
+            "fingerprint": qwen.info.fingerprint,
+            "layer": layer,
+            "coder": coder,
+            "readout": Readout(
+                weights=random(4, size) * 0.1,
+                kind_bias={kind.value: -0.1 * index for index, kind in enumerate(SiteKind)},
+                slots=(0, 1, 2, "line_end"),
+            ),
+            "calibration": Calibration(scale=0.5, offset=-1.0, prior=0.05, thresholds={1.0: 2.0}),
+            "max_tokens": 256,
+        }
+        return Bundle(**{**values, **changes})  # pyright: ignore[reportArgumentType]
+
+    return make

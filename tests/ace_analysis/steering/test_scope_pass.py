@@ -1,0 +1,95 @@
+"""One pass over all variants says of each what a pass over it alone says."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from ace_analysis.errors import Cancelled, FingerprintError
+from ace_analysis.features.bundle import Bundle
+from ace_analysis.features.scoring import SitePrompt, SiteScorer
+from ace_analysis.model.causal import CausalModel
+from ace_analysis.source.document import TextSpan
+from ace_analysis.source.sites import candidate_sites
+from ace_analysis.steering import scope_pass
+from ace_analysis.steering.scope_pass import ScopePass, ScopeText
+
+HEADER = "class Stack:\n"
+TEXT = "    def pop(self, items):\n        if len(items) == 0:\n            return None\n        return items[0]\n"
+LINE = "if len(items) == 0:"
+OTHERS = ("if len(items) != 0:", "if not items:", "if len(items) == 1 and items:")
+
+
+def scope_text(line: str) -> ScopeText:
+    text = TEXT.replace(LINE, line)
+    start = text.index(line)
+    return ScopeText(text, TextSpan(start, start + len(line)), len(text))
+
+
+def alone(causal: CausalModel, text: str, skipped: int) -> float:
+    """The log-probability of a prompt's tokens from the first that differs on, by the plain model."""
+    ids = causal.tokenizer.encode(HEADER + text).ids
+    with torch.no_grad():
+        logprobs = causal.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return sum(float(logprobs[at - 1, ids[at]]) for at in range(skipped, len(ids)))
+
+
+def shared(causal: CausalModel) -> int:
+    rows = [causal.tokenizer.encode(HEADER + scope_text(line).text).ids for line in (LINE, *OTHERS)]
+    return next(at for at in range(len(rows[0])) if len({row[at] for row in rows}) > 1)
+
+
+@pytest.mark.parametrize("at_once", [7, 256])
+def test_each_likelihood_is_that_of_the_text_alone(
+    causal: CausalModel, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scope_pass, "TOKENS_AT_ONCE", at_once)
+    texts = [scope_text(line) for line in (LINE, *OTHERS)]
+    readings = ScopePass(causal, HEADER, None).read(texts)
+    expected = [alone(causal, each.text, shared(causal)) for each in texts]
+    assert [each.logprob for each in readings] == pytest.approx(expected, abs=2e-2)
+    assert all(not each.sites for each in readings)
+
+
+def test_each_score_is_the_scans(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
+    bundle = bundle_for()
+    texts = [scope_text(line) for line in (LINE, *OTHERS)]
+    readings = ScopePass(qwen, HEADER, bundle).read(texts)
+    scorer = SiteScorer(bundle)
+    for each, reading in zip(texts, readings, strict=True):
+        prompt = HEADER + each.text
+        tokens = qwen.tokenizer.encode(prompt)
+        sites = [site for site in candidate_sites(each.text) if scorer.can_score(site)]
+        moved = [type(site)(site.span.shifted(len(HEADER)), site.kind, site.text) for site in sites]
+        resid = qwen.scanner.resid_post(torch.tensor([tokens.ids]), bundle.layer)
+        (expected,) = scorer.score(resid, [SitePrompt(prompt, tokens.spans, moved)])
+        assert [site.span for site in reading.sites] == [site.span for site in sites]
+        assert [site.logit for site in reading.sites] == pytest.approx(expected.logits, abs=1e-3)
+        assert {site.span for site in reading.sites if site.in_region} == {
+            site.span for site in sites if each.region.start <= site.span.start < each.region.end
+        }
+
+
+def test_what_lies_behind_the_end_is_not_read(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
+    short = [
+        ScopeText(each.text, each.region, each.region.end + 1) for each in map(scope_text, (LINE, *OTHERS))
+    ]
+    for each, reading in zip(short, ScopePass(qwen, HEADER, bundle_for()).read(short), strict=True):
+        assert all(site.span.end <= each.end for site in reading.sites)
+        assert reading.highest(in_region=True) > -math.inf
+
+
+def test_a_reading_without_sites_has_no_highest_score(qwen: CausalModel) -> None:
+    (reading,) = ScopePass(qwen, "", None).read([scope_text(LINE)])
+    assert reading.highest(in_region=True) == -math.inf
+
+
+def test_it_can_be_stopped_between_two_passes(qwen: CausalModel) -> None:
+    with pytest.raises(Cancelled, match="nothing was changed"):
+        ScopePass(qwen, HEADER, None).read([scope_text(LINE), scope_text(OTHERS[0])], lambda: True)
+
+
+def test_another_models_bundle_is_refused(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
+    with pytest.raises(FingerprintError):
+        ScopePass(qwen, HEADER, bundle_for(fingerprint="0" * 64))
