@@ -4,6 +4,9 @@ Each command's code is imported when that command is used, and torch not before 
 `ace --help` answers at once and works where the engine is not installed.
 
     check           likely bugs in files                     check.py, checking.py, render.py, progress.py
+    explain         why a place is a finding                 explain.py, explain_render.py
+    circuit         the heads and MLPs behind a place        circuit.py
+    fix             what could stand in a wrong place        fix.py, fixing.py
     model, cache    weights, and everything that is kept     models.py
     train           sparse coders and bundles                train.py
     bench           the measurements that the README quotes  bench.py
@@ -18,6 +21,11 @@ import typer
 
 import ace_analysis
 from ace_analysis.cli.check import check_command
+from ace_analysis.cli.circuit import EPILOG as ABOUT_CIRCUIT
+from ace_analysis.cli.circuit import circuit_command
+from ace_analysis.cli.explain import ABOUT as ABOUT_EXPLAIN
+from ace_analysis.cli.explain import DASH_IS_A_FILE, explain_command
+from ace_analysis.cli.fix import fix_command
 from ace_analysis.cli.group import AceGroup
 from ace_analysis.cli.options import EPILOG
 from ace_analysis.cli.serve import PASSED_ON, serve_command, worker_command
@@ -31,6 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("check", epilog=EPILOG)(check_command)
+app.command("explain", epilog=ABOUT_EXPLAIN, context_settings=DASH_IS_A_FILE)(explain_command)
+app.command("circuit", epilog=ABOUT_CIRCUIT)(circuit_command)
+app.command("fix")(fix_command)
 app.command("serve", context_settings=PASSED_ON)(serve_command)
 app.command("worker", context_settings=PASSED_ON)(worker_command)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ace_analysis.cli.group import engine_missing
 from ace_analysis.errors import AceError
+from ace_analysis.report.attribution import Attribution
 from ace_analysis.report.finding import ScopeReport
 from ace_analysis.settings import EngineSettings
 from ace_analysis.source.document import CodeDocument, TextSpan
@@ -34,8 +35,18 @@ class ScanRequest:
     only: tuple[TextSpan, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainRequest:
+    """One place of a text; `expectation` asks what the model expects there, whatever it is."""
+
+    document: CodeDocument
+    offset: int
+    max_false_alarms: float
+    expectation: bool = False
+
+
 class Scanner(Protocol):
-    """What `ace check` needs of an engine."""
+    """What the command line needs of an engine."""
 
     def info(self) -> Mapping[str, Any]:
         """Model, bundle and so on, as JSON."""
@@ -48,6 +59,12 @@ class Scanner(Protocol):
         on_scope: Callable[[ScopeReport], None],
     ) -> tuple[ScopeReport, ...]:
         """Raises Cancelled soon after `cancelled()` has become true."""
+        ...
+
+    def explain(
+        self, request: ExplainRequest, cancelled: Callable[[], bool], progress: Progress
+    ) -> Attribution:
+        """Raises InputError where there is nothing to explain, and Cancelled."""
         ...
 
 
@@ -76,6 +93,17 @@ class EngineScanner:
         )
         with results_alone_on_stdout():
             return self.engine.scan(request.document, options=options, cancelled=cancelled, on_scope=on_scope)
+
+    def explain(
+        self, request: ExplainRequest, cancelled: Callable[[], bool], progress: Progress
+    ) -> Attribution:
+        from ace_analysis.engine import ExplainOptions
+
+        options = ExplainOptions(expectation=request.expectation, max_false_alarms=request.max_false_alarms)
+        with results_alone_on_stdout():
+            return self.engine.explain(
+                request.document, request.offset, options=options, cancelled=cancelled, progress=progress
+            )
 
 
 def load_engine(settings: EngineSettings, progress: Progress) -> Scanner:

@@ -12,8 +12,17 @@ import pytest
 from typer.testing import CliRunner
 
 from ace_analysis.cli import app
-from ace_analysis.cli.scanning import Progress, Scanner, ScanRequest
-from ace_analysis.errors import Cancelled
+from ace_analysis.cli.scanning import ExplainRequest, Progress, Scanner, ScanRequest
+from ace_analysis.errors import Cancelled, InputError
+from ace_analysis.report.attribution import (
+    Attribution,
+    AttributionTarget,
+    HeadScore,
+    LatentScore,
+    LayerScore,
+    TargetKind,
+    TokenScore,
+)
 from ace_analysis.report.finding import Evidence, Finding, ScopeReport, SiteScore
 from ace_analysis.settings import EngineSettings
 from ace_analysis.source.document import TextSpan
@@ -29,6 +38,7 @@ class FakeEngine:
     does: Callable[[ScanRequest], None] = lambda request: None
     loads: list[EngineSettings] = field(default_factory=list)
     asked: list[ScanRequest] = field(default_factory=list)
+    explained: list[ExplainRequest] = field(default_factory=list)
     interrupt_after: int | None = None
     load_error: Exception | KeyboardInterrupt | None = None
 
@@ -70,6 +80,61 @@ class FakeEngine:
             reports.append(report)
             on_scope(report)
         return tuple(reports)
+
+    def explain(
+        self, request: ExplainRequest, cancelled: Callable[[], bool], progress: Progress
+    ) -> Attribution:
+        """The word at the offset, a finding where it is BUG; its neighbours push it up and down."""
+        self.explained.append(request)
+        progress("explaining", None)
+        if self.interrupt_after == 0:
+            signal.raise_signal(signal.SIGINT)
+        if cancelled():
+            raise Cancelled("by the test")
+        text = request.document.text
+        if text[request.offset] == "#":
+            raise InputError("expected a place in a function")
+        word = next(match for match in re.finditer(r"\S+", text) if match.end() > request.offset)
+        span = TextSpan(*word.span())
+        return attribution_of(span, word[0], TextSpan(0, 3), text[:3])
+
+
+def attribution_of(span: TextSpan, word: str, other: TextSpan, text: str) -> Attribution:
+    is_bug = word.startswith("BUG")
+    target = AttributionTarget(
+        kind=TargetKind.FINDING if is_bug else TargetKind.TOKEN,
+        span=span,
+        text=word,
+        description=f"evidence that {word!r} is wrong here",
+        finding_kind="comparison" if is_bug else None,
+        probability=0.9,
+        threshold=0.5 if is_bug else None,
+        alternative=None if is_bug else ">\n",
+        alternative_probability=None if is_bug else 0.05,
+    )
+    latent = LatentScore(
+        latent=7,
+        feature="blocks.9.hook_resid_post/7",
+        activation=3.0,
+        threshold=1.0,
+        score=1.5,
+        span=span,
+        label="fires most on 'BUG'",
+    )
+    return Attribution(
+        target=target,
+        unit="log-odds" if is_bug else "logits",
+        value=2.0,
+        latents=(latent,) if is_bug else (),
+        heads=tuple(HeadScore(layer, head, 1.0 - layer - head) for layer in range(3) for head in range(4)),
+        layers=(LayerScore(1, -0.5, -0.75), LayerScore(0, 0.5, 0.25)),
+        tokens=(TokenScore(span, word, 1.0), TokenScore(other, text, -0.5), TokenScore(None, "gone", 0.0)),
+        constant=-0.25,
+        other_latents=0.75,
+        unexplained=0.125,
+        method="by hand",
+        notes=("It is no proof.",),
+    )
 
 
 @dataclass(frozen=True)
