@@ -9,10 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ace_analysis.cli.bench_precision import precision
 from ace_analysis.cli.messages import printable, tell_note
 from ace_analysis.cli.pulling import PullReporter
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure detection and speed.")
+bench_app.command()(precision)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON value on stdout, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

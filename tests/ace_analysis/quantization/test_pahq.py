@@ -10,6 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from ace_analysis.decomposition.anatomy import Anatomy
+from ace_analysis.decomposition.cdt import ContextualDecomposition
+from ace_analysis.decomposition.gradients import eap
+from ace_analysis.decomposition.nodes import Head, Mlp
+from ace_analysis.decomposition.patching import ablate
+from ace_analysis.decomposition.relp import one_pass
+from ace_analysis.decomposition.targets import HeadTarget, LogitTarget
 from ace_analysis.errors import InputError, ModelError, StorageError
 from ace_analysis.model.loading import load_hooked_model
 from ace_analysis.quantization import FocusedHead, PAHQQuantizer, QuantizationConfig
@@ -23,6 +30,7 @@ from .conftest import (
     INT8,
     Load,
     linears_of,
+    load_blocks,
     load_bridge,
     load_plain,
     output_of,
@@ -260,6 +268,52 @@ def test_hooks_of_transformer_lens_see_the_quantized_model(tiny_model: Path, ids
         torch.testing.assert_close(q, reference, rtol=1e-5, atol=1e-5)
         others = cache["blocks.0.attn.hook_q"][..., 0, :], exact["blocks.0.attn.hook_q"][..., 0, :]
         assert not torch.allclose(*others, rtol=1e-3, atol=1e-3)
+
+
+# --- what runs through it -------------------------------------------------------------------------------
+
+
+def test_the_promised_call_decomposes_the_quantized_model(tiny_model: Path, ids: Tensor) -> None:
+    model = load_bridge(tiny_model)
+    input_ids = ids[:1]
+    cdt = ContextualDecomposition(model)
+    exact = cdt.decompose(input_ids)
+    pahq = PAHQQuantizer(
+        model, QuantizationConfig(target_precision=torch.float32, background_precision=torch.float16)
+    )
+    pahq.quantize_background()
+    with pahq.focus_on_head(layer=3, head=2):
+        result = cdt.decompose(input_ids)
+        logits = output_of(model, input_ids)[0, -1]
+    pahq.restore()
+    actual, other = result.targets[0].tokens
+    assert result.value == pytest.approx(float(logits[actual] - logits[other]), rel=1e-4, abs=1e-4)
+    assert result.value != exact.value and result.value == pytest.approx(exact.value, rel=0.05, abs=0.05)
+    assert (result.heads - exact.heads).abs().max() > 0
+
+
+def test_the_fast_way_and_the_slow_truth_see_what_the_model_then_computes(
+    load: Load, tiny_model: Path, ids: Tensor
+) -> None:
+    """Clean values, by three ways of running the model: written out, by its modules, and with gradients."""
+    model, text = load(tiny_model), ids[0]
+    target: Any = HeadTarget(2, 1) if load is load_blocks else LogitTarget(7)
+    nodes = [Head(0, 1), Mlp(1)]
+
+    def effects() -> list[float]:
+        exact = ablate(model, text, nodes, target)
+        fast = one_pass(Anatomy.of(model), text, target)
+        slopes = eap(model, text, target)
+        assert fast.total == pytest.approx(exact.clean, rel=1e-4, abs=1e-4)
+        return [*exact.effects.tolist(), fast[nodes[0]], float(slopes[nodes[0]])]
+
+    before = effects()
+    with quantized(model, INT8) as pahq:
+        rounded = effects()
+        with pahq.focus_on_head(0, 1):
+            focused = effects()
+    assert all(len({*each}) == 3 for each in zip(before, rounded, focused, strict=True))
+    assert effects() == pytest.approx(before, rel=1e-6)
 
 
 # --- a model that was loaded narrower than the target ---------------------------------------------------
