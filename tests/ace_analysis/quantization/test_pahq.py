@@ -384,6 +384,22 @@ def test_the_report_tells_bytes_and_what_was_lost(qwen2: Any) -> None:
     assert report.written_bytes == 0 and report.device_before is report.device_after is None
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_memory_goes_down_and_the_model_is_given_back(plain: Any, ids: Tensor) -> None:
+    model = plain.to("cuda")
+    before, reference = state_of(model), output_of(model, ids.to("cuda"))
+    for background in BACKGROUNDS:
+        pahq = PAHQQuantizer(model, config(background))
+        report = pahq.quantize_background()
+        assert report.device_before is not None and report.device_after is not None
+        assert report.device_after < report.device_before
+        with pahq.focus_on_head(1, 2):
+            assert output_of(model, ids.to("cuda")).isfinite().all()
+        pahq.restore()
+        assert same_state(model, before) and torch.equal(output_of(model, ids.to("cuda")), reference)
+
+
 # --- wrong use ------------------------------------------------------------------------------------------
 
 
