@@ -25,6 +25,9 @@ from ace_analysis.steering.user_tests import TestPlan, project_copy
 if TYPE_CHECKING:
     from ace_analysis.engine.scanning import Engine
 
+LEAST_GAIN = 0.0
+"""Nats by which the whole scope has to become likelier."""
+
 MOST_TESTED = 12
 """Candidates that tests decide between; each costs a run of them."""
 
@@ -104,6 +107,7 @@ class Fixer:
             vectors=vectors,
             strengths=strengths,
             most_fixes=options.most if options.test is None else MOST_TESTED,
+            least_gain=LEAST_GAIN,
             most_read=RepairOptions().most_read if options.test is None else MOST_TESTED,
         )
         request = RepairRequest(document, span, options.level, threshold)

@@ -16,7 +16,11 @@ from ace_analysis.steering import scope_pass
 from ace_analysis.steering.scope_pass import ScopePass, ScopeText
 
 HEADER = "class Stack:\n"
-TEXT = "    def pop(self, items):\n        if len(items) == 0:\n            return None\n        return items[0]\n"
+TEXT = """    def pop(self, items):
+        if len(items) == 0:
+            return None
+        return items[0]
+"""
 LINE = "if len(items) == 0:"
 OTHERS = ("if len(items) != 0:", "if not items:", "if len(items) == 1 and items:")
 
@@ -72,9 +76,8 @@ def test_each_score_is_the_scans(qwen: CausalModel, bundle_for: Callable[..., Bu
 
 
 def test_what_lies_behind_the_end_is_not_read(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
-    short = [
-        ScopeText(each.text, each.region, each.region.end + 1) for each in map(scope_text, (LINE, *OTHERS))
-    ]
+    whole = map(scope_text, (LINE, *OTHERS))
+    short = [ScopeText(each.text, each.region, each.region.end + 1) for each in whole]
     for each, reading in zip(short, ScopePass(qwen, HEADER, bundle_for()).read(short), strict=True):
         assert all(site.span.end <= each.end for site in reading.sites)
         assert reading.highest(in_region=True) > -math.inf
