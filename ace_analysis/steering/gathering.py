@@ -1,12 +1,14 @@
 """Candidates for a region from every source, each with its likelihood in the middle of its scope.
 
-The prompt is read once. The text that stands there is read behind it: that gives the model's own choice for
-every token of it, and for every listed edit an upper bound of its likelihood, since a text can't be likelier
-than its beginning. Only edits with the highest bounds are read to their ends.
+Two prompts are read, once each: the scope without the region, and the same told what stands there (`Opinion`
+says why). The text that stands there is read behind the second: that gives the model's own choice for every
+token of it, and for every listed edit an upper bound of its likelihood, since a text can't be likelier than
+its beginning. Only edits with the highest bounds are read to their ends.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from torch import Tensor
@@ -16,11 +18,11 @@ from ace_analysis.model.store import Progress
 from ace_analysis.model.tokens import CodeTokenizer
 from ace_analysis.report.repair import Source
 from ace_analysis.source.sites import candidate_sites
-from ace_analysis.steering.candidates import line_edits
+from ace_analysis.steering.candidates import Programs, line_edits
 from ace_analysis.steering.edits import EditKind
-from ace_analysis.steering.opinion import Opinion
+from ace_analysis.steering.opinion import Opinion, prior
 from ace_analysis.steering.options import RepairOptions
-from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt
+from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt, told_prompt
 from ace_analysis.steering.regions import Level, Region
 from ace_analysis.steering.token_tree import ROOT, TokenTree
 from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions
@@ -64,6 +66,10 @@ class Gathering:
         span = region.span
         before, after = header + text[: span.start], text[span.end :]
         self._prompt = middle_prompt(causal.tokenizer, before, after)
+        self._told = told_prompt(causal.tokenizer, before, self._old, after)
+        self._listed = self._list_edits()
+        self._kinds = {each.text: each.kind for each in self._listed}
+        self._rivals = Counter(each.kind for each in self._listed)
         self._ends = end_ids(causal.tokenizer, causal.end_ids)
         if region.level is not Level.EXPRESSION:
             self._ends_scored = self._ends | _line_ends(causal.tokenizer)
@@ -77,13 +83,14 @@ class Gathering:
         proposals = self._written(tree, cancelled)
         tree.clear()
         progress("trying small edits", 0.4)
-        proposals += self._edited(tree)
-        tree.clear()
+        asked = tree if self._told is None else TokenTree(self._causal.model, self._told)
+        proposals += self._edited(asked)
+        asked.clear()
         texts: dict[str, _Proposal] = {}
         for proposal in proposals:
             if proposal.text.strip() and proposal.text != self._old and len(proposal.text) < LONGEST:
                 texts.setdefault(proposal.text, proposal)
-        return self._scored(tree, list(texts.values()))
+        return self._scored(tree, asked, list(texts.values()))
 
     def _written(self, tree: TokenTree, cancelled: Callable[[], bool]) -> list[_Proposal]:
         options = self._options
@@ -118,13 +125,27 @@ class Gathering:
         nodes = tree.grow(ids, [ROOT, *range(len(ids) - 1)]) if ids else []
         rows = tree.log_probs([ROOT, *nodes])
         proposals = self._tokens(rows)
-        edits = self._listed()
-        found = self._causal.tokenizer.encode_many([each.text for each in edits])
+        found = self._causal.tokenizer.encode_many([each.text for each in self._listed])
         bounds = _bounds(rows.cpu(), ids, [each.ids[1:] for each in found], self._ends_scored)
-        order = sorted(range(len(edits)), key=lambda index: -bounds[index])
-        return proposals + [edits[index] for index in order[: self._options.edits]]
+        hopes = [
+            bound + prior(self._opinion(each, bound, 0.0))
+            for each, bound in zip(self._listed, bounds, strict=True)
+        ]
+        order = sorted(range(len(hopes)), key=lambda index: -hopes[index])
+        return proposals + self._distinct([self._listed[index] for index in order])
 
-    def _listed(self) -> list[_Proposal]:
+    def _distinct(self, edits: Sequence[_Proposal]) -> list[_Proposal]:
+        """The first of them that are valid and other programs, as many as are to be read."""
+        span, kept = self._region.span, list[_Proposal]()
+        programs = Programs(self._text)
+        for each in edits:
+            if len(kept) == self._options.edits:
+                break
+            if programs.is_new(self._text[: span.start] + each.text + self._text[span.end :]):
+                kept.append(each)
+        return kept
+
+    def _list_edits(self) -> list[_Proposal]:
         if not self._options.edits:
             return []
         span = self._region.span
@@ -160,20 +181,27 @@ class Gathering:
                         proposals.append(_Proposal(text, Source.TOKEN))
         return proposals
 
-    def _scored(self, tree: TokenTree, proposals: Sequence[_Proposal]) -> list[Candidate]:
+    def _scored(self, tree: TokenTree, asked: TokenTree, proposals: Sequence[_Proposal]) -> list[Candidate]:
         texts = [self._old, *(each.text for each in proposals)]
-        found = self._causal.tokenizer.encode_many(texts)
-        own, *others = tree.score([each.ids[1:] for each in found], self._ends_scored)
-        before = sum(own)
+        ids = [each.ids[1:] for each in self._causal.tokenizer.encode_many(texts)]
+        before, *middle = map(sum, tree.score(ids, self._ends_scored))
+        told: list[float | None] = [None] * len(middle)
+        if asked is not tree:
+            told = [sum(values) for values in asked.score(ids[1:], self._ends_scored)]
         return [
             Candidate(
                 each.text,
-                Opinion(middle=sum(values), middle_before=before, source=each.source, kind=each.kind),
+                replace(self._opinion(each, value, before), told=other),
                 detail=describe(self._old, each.text),
                 strength=each.strength,
             )
-            for each, values in zip(proposals, others, strict=True)
+            for each, value, other in zip(proposals, middle, told, strict=True)
         ]
+
+    def _opinion(self, proposal: _Proposal, middle: float, before: float) -> Opinion:
+        kind = self._kinds.get(proposal.text, proposal.kind)
+        rivals = self._rivals[kind] if kind is not None else 1
+        return Opinion(middle=middle, middle_before=before, source=proposal.source, kind=kind, rivals=rivals)
 
 
 def _source(plan: RowPlan) -> Source:

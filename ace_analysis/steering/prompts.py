@@ -58,6 +58,21 @@ def middle_prompt(
     return [fim.prefix, *front, fim.suffix, *back, fim.middle]
 
 
+def told_prompt(
+    tokenizer: CodeTokenizer, before: str, old: str, after: str, most_tokens: int = MOST_TOKENS
+) -> list[int] | None:
+    """The same, with what stands there told as wrong in a comment before it; None within a line.
+
+    The model then writes near to what stands there, which a mistake mostly is, and can't take it for unknown.
+    """
+    indent = before[before.rfind("\n") + 1 :]
+    if indent.strip():
+        return None
+    wrong = f"\n{indent}# ".join(line.strip() for line in old.splitlines())
+    note = f"# BUG: {wrong}\n{indent}# The same line, corrected:\n{indent}"
+    return middle_prompt(tokenizer, before + note, after, most_tokens)
+
+
 def end_ids(tokenizer: CodeTokenizer, ends: frozenset[int]) -> frozenset[int]:
     """What ends a middle: the model's own ends and the control tokens that stand for it."""
     found = (tokenizer.id_of(token) for token in _ENDS)

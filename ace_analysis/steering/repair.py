@@ -184,18 +184,23 @@ class _Repair:
         before, *readings = reader.read(texts, self._watch.cancelled)
         passed: list[_Tried] = []
         for each, reading in zip(tried, readings, strict=True):
-            gates = (*each.gates, *self._scope_gates(before, reading))
+            gates = (*each.gates, *self._scope_gates(before, reading, each.candidate.opinion.gain))
             gain = reading.logprob - before.logprob
             opinion = replace(each.candidate.opinion, scope=gain)
             if all(result.passed for result in gates):
                 passed.append(_Tried(replace(each.candidate, opinion=opinion), gates))
         return passed
 
-    def _scope_gates(self, before: ScopeReading, after: ScopeReading) -> list[GateResult]:
+    def _scope_gates(self, before: ScopeReading, after: ScopeReading, middle: float) -> list[GateResult]:
+        """The scope's likelihood is asked for in both ways of writing it as a product, and one may rise.
+
+        From left to right, and as what is around the region times the region given that (`middle`): both are
+        the same probability, but a model knows neither exactly.
+        """
         gates: list[GateResult] = []
         if self._bundle is not None:
             gates.append(self._error_gate(before, after))
-        gain = after.logprob - before.logprob
+        gain = max(after.logprob - before.logprob, middle)
         gates.append(GateResult(Gate.LIKELIHOOD, gain > self._options.least_gain, f"{gain:+.1f} nats"))
         return gates
 
