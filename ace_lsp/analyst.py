@@ -73,6 +73,9 @@ class ExplainRequest:
     text: str
     offset: int
     priority: Priority = Priority.HOVER
+    expectation: bool = False
+    """Of a place where something could be wrong: rather what the model expects there."""
+    max_false_alarms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

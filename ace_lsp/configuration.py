@@ -16,7 +16,14 @@ from typing import Any
 
 from ace_analysis.errors import InputError, SettingsError
 from ace_analysis.report.baseline import FILE_NAME, Baseline, read_baseline, relative_path
-from ace_analysis.settings import CheckSettings, EngineSettings, find_config, load_settings, read_config
+from ace_analysis.settings import (
+    CheckSettings,
+    EngineSettings,
+    FixSettings,
+    find_config,
+    load_settings,
+    read_config,
+)
 from ace_lsp.settings import ServerSettings, folder_of, merge, parse_settings, snake_keys, without_section
 from ace_lsp.worker_process import WorkerPlan
 
@@ -32,6 +39,7 @@ class DocumentSettings:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     check: CheckSettings = field(default_factory=CheckSettings)
+    fix: FixSettings = field(default_factory=FixSettings)
     hidden: frozenset[str] = frozenset()
     """Kinds of findings that are not to be shown."""
     excluded: bool = False
@@ -108,6 +116,7 @@ class Configuration:
         excluded = path is not None and _matches(resolved.engine.check.exclude, path, resolved.base)
         return DocumentSettings(
             server=resolved.server,
+            fix=resolved.engine.fix,
             check=resolved.engine.check,
             hidden=resolved.hidden,
             excluded=excluded,

@@ -209,8 +209,8 @@ def _controls(server: AceServer) -> None:
         return await server.parts.commands.restart_worker()
 
     @server.command("ace.showStatus")
-    async def show_status() -> Any:
-        return await server.parts.commands.show_status()
+    async def show_status(options: Any = None) -> Any:
+        return await server.parts.commands.show_status(options)
 
 
 def _pull(server: AceServer) -> None:

@@ -47,6 +47,8 @@ class Verbs(ABC):
             "version": request.version,
             "text": request.text,
             "offset": request.offset,
+            "expectation": request.expectation,
+            "max_false_alarms": request.max_false_alarms,
         }
         hear = _progress_to(on_progress)
         job = Job(method="ace/explain", params=params, priority=request.priority, on_note=hear)

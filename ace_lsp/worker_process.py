@@ -31,6 +31,9 @@ LONGEST_LINE = 4096
 LAST_MOMENT = 0.2
 """Seconds that a worker which has closed its output may take to end by itself."""
 
+WITH_EACH_REQUEST = ("check", "fix")
+"""Sections of the engine's settings that a request brings along, so that another worker is not needed."""
+
 Note = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -47,8 +50,9 @@ class WorkerPlan:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """Equal for two plans exactly if one's worker serves for the other. `check` comes with each scan."""
-        return self.command, {name: section for name, section in self.engine.items() if name != "check"}
+        """Equal for two plans exactly if one's worker serves for the other."""
+        kept = {name: section for name, section in self.engine.items() if name not in WITH_EACH_REQUEST}
+        return self.command, kept
 
 
 class WorkerDied(AceError):

@@ -102,12 +102,14 @@ class Commands:
         await self._parts.analyst.restart()
         self._parts.sessions.refresh()
 
-    async def show_status(self) -> dict[str, Any]:
+    async def show_status(self, options: object = None) -> dict[str, Any]:
         """How the engine is: shown to the person, and returned with what a bug report needs."""
+        wanted = options_of("ace.showStatus", options, show=True)
         status = self._parts.analyst.status
         message = f"ACE {self._server.version}: {sentence_of(status, self._parts.sessions.paused)}"
-        shown = types.ShowMessageParams(type=types.MessageType.Info, message=message)
-        self._server.window_show_message(shown)
+        if wanted["show"]:
+            shown = types.ShowMessageParams(type=types.MessageType.Info, message=message)
+            self._server.window_show_message(shown)
         return {
             "state": status.state.value,
             "message": status.message,

@@ -60,8 +60,8 @@ class Explainer:
     def __init__(self, server: "AceServer", parts: "Parts") -> None:
         self._server = server
         self._parts = parts
-        self._asked: WeakKeyDictionary[Unit, dict[int, _Asked]] = WeakKeyDictionary()
-        """By version of a unit, and by the offset that was asked about."""
+        self._asked: WeakKeyDictionary[Unit, dict[tuple[int, bool], _Asked]] = WeakKeyDictionary()
+        """By version of a unit, and by what was asked: an offset, and whether what is expected there."""
         self._pages_of: tuple[str, ...] = ()
         self._pages = LatentPages("", "", "")
 
@@ -82,7 +82,7 @@ class Explainer:
     async def explain_here(
         self, uri: str, position: types.Position, on_progress: OnProgress
     ) -> dict[str, Any]:
-        """An explanation of whatever stands there; raises NothingThere, AnalystError."""
+        """Why a finding was found, or what the model expects there; raises NothingThere, AnalystError."""
         place = self._place(uri, position)
         if place is None:
             raise NothingThere(f"expected a place in a Python document that is open, got {uri!r}")
@@ -90,7 +90,7 @@ class Explainer:
         unit, finding = session.unit, session.finding_at(offset)
         if finding is not None:
             offset = finding.span.start
-        asked = self._ask(session, offset, Priority.COMMAND, on_progress)
+        asked = self._ask(session, (offset, finding is None), Priority.COMMAND, on_progress)
         await _ended(asked, None)
         if asked.task.cancelled():
             raise NothingThere("the document was changed or closed, or the explanation was cancelled")
@@ -121,7 +121,7 @@ class Explainer:
 
     async def _within_patience(self, session: Session, finding: Finding) -> tuple[Attribution | None, str]:
         """The explanation if it comes in time, else why not."""
-        asked = self._ask(session, finding.span.start, Priority.HOVER, _nobody)
+        asked = self._ask(session, (finding.span.start, False), Priority.HOVER, _nobody)
         if not await _ended(asked, PATIENCE):
             return None, COMING
         if asked.task.cancelled():  # by an edit: there will be another hover
@@ -129,20 +129,29 @@ class Explainer:
         error = asked.task.exception()
         return asked.result, f"There is no explanation: {error}" if error is not None else ""
 
-    def _ask(self, session: Session, offset: int, priority: Priority, on_progress: OnProgress) -> _Asked:
+    def _ask(
+        self, session: Session, what: tuple[int, bool], priority: Priority, on_progress: OnProgress
+    ) -> _Asked:
         """The explanation of a place, asked for now unless it was before; a failure is asked for again."""
         unit = session.unit
         of_unit = self._asked.setdefault(unit, {})
-        before = of_unit.get(offset)
+        before = of_unit.get(what)
         if before is not None and (not before.task.done() or before.result is not None):
             return before
+        offset, expectation = what
         request = ExplainRequest(
-            uri=unit.uri, version=unit.version, text=unit.text, offset=offset, priority=priority
+            uri=unit.uri,
+            version=unit.version,
+            text=unit.text,
+            offset=offset,
+            priority=priority,
+            expectation=expectation,
+            max_false_alarms=self._parts.sessions.settings_of(unit).check.max_false_alarms,
         )
         task = asyncio.ensure_future(self._parts.analyst.explain(request, on_progress))
         task.add_done_callback(_look_at_the_error)
         session.attach(task)
-        asked = of_unit[offset] = _Asked(task)
+        asked = of_unit[what] = _Asked(task)
         return asked
 
     def _told(self, unit: Unit, finding: Finding | None, why: Attribution | None, note: str) -> Told:

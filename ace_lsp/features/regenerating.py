@@ -12,9 +12,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
+from pygls.uris import to_fs_path
 
 from ace_analysis.report.repair import Fix
 from ace_analysis.report.repair_wire import fix_to_wire
@@ -22,9 +24,11 @@ from ace_analysis.source.document import TextSpan
 from ace_lsp.analyst import FixRequest, OnProgress, State
 from ace_lsp.carrying import carried_span
 from ace_lsp.features.code_actions import Asked, actions_of, title_of, touching
+from ace_lsp.features.consent import Consent
 from ace_lsp.features.edits import edit_of_fix, workspace_edit
 from ace_lsp.features.progress import watched
 from ace_lsp.session import Session
+from ace_lsp.settings import folder_of
 from ace_lsp.units import Part, Unit
 
 if TYPE_CHECKING:
@@ -84,6 +88,7 @@ class Regenerator:
         self._server = server
         self._parts = parts
         self._candidates = Candidates()
+        self._consent = Consent(server)
         self._offers: set[asyncio.Task[None]] = set()
 
     def actions(self, params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
@@ -144,10 +149,7 @@ class Regenerator:
 
     async def _made(self, place: Place, report: OnProgress) -> tuple[Fix, ...] | None:
         """The candidates; None where the text was changed while they were made."""
-        unit = place.unit
-        request = FixRequest(uri=unit.uri, version=unit.version, text=unit.text, span=place.span)
-        report("reading", None)
-        task = asyncio.ensure_future(self._parts.analyst.fix(request, report))
+        task = asyncio.ensure_future(self._ask(place, report))
         place.session.attach(task)
         try:
             await asyncio.wait({task})
@@ -155,6 +157,27 @@ class Regenerator:
             task.cancel()
             raise
         return None if task.cancelled() else task.result()
+
+    async def _ask(self, place: Place, report: OnProgress) -> tuple[Fix, ...]:
+        unit, settings = place.unit, self._parts.sessions.settings_of(place.unit)
+        options: dict[str, Any] = {
+            "candidates": settings.fix.candidates,
+            "max_false_alarms": settings.check.max_false_alarms,
+        }
+        path = to_fs_path(unit.uri)
+        if settings.fix.test and path and not unit.is_notebook:
+            report("waiting for your word to run the tests", None)
+            if await self._consent.to_run(settings.fix.test, self._folder(Path(path))):
+                seconds = settings.fix.test_seconds
+                options["test"] = {"command": settings.fix.test, "path": path, "seconds": seconds}
+        report("reading", None)
+        request = FixRequest(
+            uri=unit.uri, version=unit.version, text=unit.text, span=place.span, options=options
+        )
+        return await self._parts.analyst.fix(request, report)
+
+    def _folder(self, path: Path) -> Path:
+        return folder_of(path, self._parts.configuration.roots) or path.parent
 
     async def _apply(self, place: Place, fix: Fix) -> dict[str, Any]:
         if place.session.unit is not place.unit:

@@ -55,6 +55,7 @@ parser.add_argument("--load-seconds", type=float, default=0.0)
 parser.add_argument("--refuse", help="what loading fails with")
 parser.add_argument("--refuse-until", type=Path, help="loading fails while this file is not there")
 parser.add_argument("--die-on-load", action="store_true")
+parser.add_argument("--die-on-fix", action="store_true")
 arguments = parser.parse_args()
 
 known: set[str] = set()
@@ -131,7 +132,7 @@ def obey(job: worker.Job, part: str) -> None:
 
 def explain(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     text, offset = job.get("text"), job.get("offset")
-    note("explain", offset=offset, version=job.params.get("version"))
+    note("explain", offset=offset, expectation=job.get("expectation"))
     if "NO_WHY" in text:
         raise InputError("expected a scope of at most 1,024 tokens, got 2,000")
     if "SLOW_WHY" in text:
@@ -177,6 +178,8 @@ def explain(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
 def fix(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     text, span = job.get("text"), TextSpan(job.get("start"), job.get("end"))
     note("fix", start=span.start, end=span.end, version=job.params.get("version"), options=job.get("options"))
+    if arguments.die_on_fix:
+        os._exit(9)
     if "SLOW_FIX" in text:
         wait(job, 2.0)
     words = () if "NO_FIX" in text else ("GOOD", "FINE")

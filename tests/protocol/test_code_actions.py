@@ -283,3 +283,21 @@ def as_dict(options) -> dict:
 def bar_of(editor) -> str | None:
     reports = editor.client.progress_reports
     return next((token for token, seen in reports.items() if seen and "fix" in seen[0].title), None)
+
+
+async def test_the_users_tests_are_run_only_with_consent_which_is_asked_for_once(start, tmp_path):
+    uri = (tmp_path / "a.py").as_uri()
+    where = {"start": {"line": 1, "character": 11}, "end": {"line": 1, "character": 14}}
+    async with start(roots=(tmp_path,), fix={"test": "pytest -q", "testSeconds": 9}) as editor:
+        await found(editor, uri)
+        for answer in (None, "Not now", "Run them", None):
+            editor.answers = answer
+            await editor.command("ace.regenerate", uri, where, {"apply": False})
+        tests = [each["options"].get("test") for each in editor.journal("fix")]
+        wanted = {"command": "pytest -q", "path": str(tmp_path / "a.py"), "seconds": 9.0}
+        assert tests == [None, None, wanted, wanted]
+        assert len(editor.asked) == 3
+        assert f"run `pytest -q` on copies of {tmp_path}" in editor.asked[0].message
+        editor.open("untitled:1", BUGGY)
+        await editor.command("ace.regenerate", "untitled:1", where, {"apply": False})
+        assert "test" not in editor.journal("fix")[-1]["options"]

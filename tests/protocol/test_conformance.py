@@ -38,6 +38,8 @@ class Raw:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self.heard: queue.Queue[Any] = queue.Queue()
+        self.hold = threading.Event()
+        """Set to stop reading."""
         self._id = 0
         if reads:
             threading.Thread(target=self._read, daemon=True).start()
@@ -45,7 +47,7 @@ class Raw:
     def _read(self) -> None:
         stream = self.process.stdout
         assert stream is not None
-        while line := stream.readline():
+        while not self.hold.is_set() and (line := stream.readline()):
             length = 0
             while line.strip():
                 name, _, value = line.partition(b":")
@@ -549,6 +551,21 @@ def test_a_client_that_does_not_read_is_no_reason_to_stop_reading(connect):
         raw.request("nonsense/" + "x" * 100)
     raw.notify("exit")
     assert raw.wait() == 1
+
+
+def test_a_client_that_never_reads_again_is_given_up_and_the_worker_with_it(connect):
+    """Its pipe is full and 64 MiB wait for it: the server ends, since nobody is there."""
+    raw = connect()
+    raw.initialize()
+    raw.open("x = 1\n")
+    wait_for(lambda: raw.journal.exists() and "done" in raw.journal.read_text())
+    worker = json.loads(raw.journal.read_text().splitlines()[0])["pid"]
+    raw.hold.set()
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(100):
+            raw.request("workspace/executeCommand", {"command": "x" * 1_000_000})
+    assert raw.wait() == 1
+    wait_for(lambda: not alive(worker))
 
 
 # --- ways in

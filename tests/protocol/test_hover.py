@@ -114,6 +114,7 @@ async def test_any_token_is_explained_when_a_person_asks_and_its_hover_tells_fro
         await editor.shown(URI, 1, 1)
         answer = await editor.command("ace.explainHere", URI, {"line": 0, "character": 4})
         assert answer.attribution["target"]["text"] == "f"
+        assert [each["expectation"] for each in editor.journal("explain")] == [True]
         (shown,) = editor.documents_shown
         assert "besides it the model expects" in Path(urlsplit(shown.uri).path).read_text()
         hover = await editor.hover(URI, 0, 4)

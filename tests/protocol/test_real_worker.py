@@ -23,49 +23,6 @@ LOCAL: dict = {"command": []}
 """No command of ours: the server starts the engine that it is installed with."""
 
 
-@pytest.fixture
-def random_bundle(tiny_qwen2: Path) -> Path:
-    """A bundle that finds something in most lines, kept where users' own bundles are."""
-    torch = pytest.importorskip("torch")
-    from ace_analysis.features.bundle import Bundle, Calibration, Readout
-    from ace_analysis.features.sparse_coder import SparseCoder
-    from ace_analysis.model.loading import load_scanner
-    from ace_analysis.model.sites import Site
-    from ace_analysis.settings import cache_dir
-    from ace_analysis.source.sites import SiteKind
-
-    info = load_scanner(str(tiny_qwen2), device="cpu", dtype="float32", n_blocks=2).info
-    d_model, d_sae = info.d_model, 64
-    generator = torch.Generator().manual_seed(7)
-
-    def random(*shape: int) -> "torch.Tensor":
-        return torch.randn(*shape, generator=generator)
-
-    coder = SparseCoder(
-        random(d_model, d_sae),
-        random(d_sae),
-        random(d_sae, d_model),
-        torch.zeros(d_model),
-        torch.full((d_sae,), 0.3),
-        Site(1),
-    )
-    slots = (0, 1, "line_end")
-    bundle = Bundle(
-        folder=cache_dir() / "bundles/tiny",
-        model=info.name,
-        fingerprint=info.fingerprint,
-        layer=1,
-        coder=coder,
-        readout=Readout(
-            weights=random(len(slots), d_sae), kind_bias={kind.value: 0.0 for kind in SiteKind}, slots=slots
-        ),
-        calibration=Calibration(scale=0.5, offset=-1.0, prior=0.05, thresholds={1.0: -1.0, 50.0: -50.0}),
-        max_tokens=256,
-    )
-    bundle.save(bundle.folder)
-    return tiny_qwen2
-
-
 async def test_a_tiny_model_finds_the_same_in_the_editor_as_the_engine_does_itself(start, random_bundle):
     from ace_analysis.engine import Engine
     from ace_analysis.settings import load_settings
