@@ -9,15 +9,14 @@ together leave.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Anatomy
-from ace_analysis.decomposition.frozen import FrozenGate, FrozenRun, freeze, one_text
+from ace_analysis.decomposition.frozen import FrozenGate, freeze, one_text
 from ace_analysis.decomposition.memory import Footprint, free_bytes
 from ace_analysis.decomposition.nodes import Head, Mlp, Node, Token
-from ace_analysis.decomposition.relp import bind, padded, value_of
+from ace_analysis.decomposition.relp import bind, padded
 from ace_analysis.decomposition.result import DecompositionResult
 from ace_analysis.decomposition.targets import LogitDifference, Target, position_in
 from ace_analysis.decomposition.walk import CDTOptions, Source
@@ -52,10 +51,9 @@ class ContextualDecomposition:
         *,
         cancelled: Callable[[], bool] = never,
     ) -> DecompositionResult:
-        """What of the targets comes from some positions, or from each of some sources.
+        """What of the targets comes from some positions, or from each of some sources, in one text.
 
         Args:
-            input_ids: one text's token ids.
             relevant_positions: the tokens that count as relevant, below 0 from the end; layers and heads are
                 scored by what flows from them. Neither these nor sources: every position.
             sources: instead, heads, MLPs, tokens or collections of them; each is decomposed by itself.
@@ -63,24 +61,22 @@ class ContextualDecomposition:
             cancelled: asked before each block.
 
         Raises:
-            InputError: a position, head, layer or token that is not there; a text too long for the memory.
+            InputError: a position, node or token that is not there; a text too long for the memory.
             ModelError: the model was loaded without the place where a target is read.
-            Cancelled: when `cancelled()` turned true.
+            Cancelled: by the caller.
         """
         ids = one_text(input_ids)
         chosen = [targets] if isinstance(targets, Target) else list(targets or [LogitDifference()])
         rows = self._rows(len(ids), relevant_positions, sources)
-        run, rows_at_once = self._run(ids, chosen, cancelled)
-        bound = tuple(bind(run, target) for target in chosen)
-        walker = Walker(run, bound, self.options, rows_at_once, cancelled)
-        relevance = walker.relevance([*rows, frozenset().union(*rows)])
-        nodes = own_scores(rows, relevance, run) if sources is not None else walker.flow(rows[0])
+        walker = self._walker(ids, chosen, cancelled)
+        relevance, together = walker.relevance_of_each_and_all(rows)
+        nodes = own_scores(rows, relevance, walker.run) if sources is not None else walker.flow(rows[0])
         return DecompositionResult(
-            targets=bound,
-            values=torch.tensor([value_of(run, each) for each in bound], dtype=torch.float64),
+            targets=walker.targets,
+            values=walker.values(),
             sources=tuple(rows),
-            relevance=relevance[:-1],
-            together=relevance[-1],
+            relevance=relevance,
+            together=together,
             heads=nodes.heads,
             mlps=nodes.mlps,
             tokens=padded(nodes.tokens, len(ids)),
@@ -123,14 +119,13 @@ class ContextualDecomposition:
                 f"{length} tokens, got {node}"
             )
 
-    def _run(
-        self, ids: Tensor, targets: Sequence[Target], cancelled: Callable[[], bool]
-    ) -> tuple[FrozenRun, int]:
-        """The model's own run, and how many rows fit beside it."""
+    def _walker(self, ids: Tensor, targets: Sequence[Target], cancelled: Callable[[], bool]) -> Walker:
+        """The model's own run, the targets bound to it, and how many rows fit beside it."""
         n_blocks = max(target.site(self.anatomy).layer for target in targets) + 1
         length = max(target.last_position(len(ids)) for target in targets) + 1
         limit = self.options.memory_bytes
         footprint = Footprint.of(self.anatomy, length, n_blocks)
         rows = footprint.rows_in(free_bytes(self.anatomy.device) if limit is None else limit, length)
         gate: FrozenGate = "gate_frozen" if self.options.mlp == "gate_frozen" else "half"
-        return freeze(self.anatomy, ids[:length], n_blocks, gate=gate, cancelled=cancelled), rows
+        run = freeze(self.anatomy, ids[:length], n_blocks, gate=gate, cancelled=cancelled)
+        return Walker(run, tuple(bind(run, target) for target in targets), self.options, rows, cancelled)

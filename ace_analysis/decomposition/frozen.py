@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ace_analysis.decomposition.anatomy import Anatomy, Attention, Block, FeedForward, Linear, Norm
+from ace_analysis.decomposition.anatomy import Anatomy, Block, FeedForward, Linear, Norm
+from ace_analysis.decomposition.patterns import Rope, mixed, pattern_of, rotated, scores_of, split_heads
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.model.scan import never
 
@@ -34,19 +35,32 @@ class Slopes:
 class FrozenBlock:
     """What one block did. Scales are those of its norms, None for a norm that the family lacks.
 
-    `attention_write` and `mlp_write` are what was added to the residual stream.
+    `q` and `k` are rotated. `attention_write` and `mlp_write` are what was added to the residual stream,
+    `attention_out` and `mlp_out` the same before a norm behind them. `slopes` make the MLP linear by a rule,
+    `tangent` by its derivative.
     """
 
     resid_pre: Float[Tensor, "pos d_model"]
     attention_scale: Float[Tensor, "pos 1"]
+    q: Float[Tensor, "head pos head_dim"]
+    k: Float[Tensor, "kv_head pos head_dim"]
+    v: Float[Tensor, "kv_head pos head_dim"]
     pattern: Float[Tensor, "head pos pos"]
     z: Float[Tensor, "pos head head_dim"]
+    attention_out: Float[Tensor, "pos d_model"]
     after_attention_scale: Float[Tensor, "pos 1"] | None
     attention_write: Float[Tensor, "pos d_model"]
     mlp_scale: Float[Tensor, "pos 1"]
     slopes: Slopes
+    tangent: Slopes
+    mlp_out: Float[Tensor, "pos d_model"]
     after_mlp_scale: Float[Tensor, "pos 1"] | None
     mlp_write: Float[Tensor, "pos d_model"]
+
+    @property
+    def resid_mid(self) -> Float[Tensor, "pos d_model"]:
+        """The residual stream between attention and MLP."""
+        return self.resid_pre + self.attention_write
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,59 +157,6 @@ def normed(
     return y if norm.bias is None else y + norm.bias.to(x.dtype)
 
 
-def rotated(
-    x: Float[Tensor, "*head pos head_dim"],
-    rope: tuple[Float[Tensor, "pos head_dim"], Float[Tensor, "pos head_dim"]],
-) -> Float[Tensor, "*head pos head_dim"]:
-    """Queries or keys turned by their positions (RoPE, arXiv:2104.09864, eq. 34; halves as in GPT-NeoX)."""
-    cos, sin = rope
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
-
-
-def split_heads(
-    x: Float[Tensor, "*batch pos width"], head_dim: int
-) -> Float[Tensor, "*batch head pos head_dim"]:
-    """Heads in front of positions."""
-    return x.unflatten(-1, (-1, head_dim)).transpose(-2, -3)
-
-
-def visible(length: int, window: int | None, device: torch.device) -> Bool[Tensor, "pos pos"]:
-    """True where a token (row) attends to another (column)."""
-    all_before = torch.ones(length, length, dtype=torch.bool, device=device).tril()
-    return all_before if window is None else all_before.triu(1 - window)
-
-
-def scores_of(
-    q: Float[Tensor, "*batch head pos head_dim"],
-    k: Float[Tensor, "*batch kv_head pos head_dim"],
-    attention: Attention,
-) -> Float[Tensor, "*batch head pos pos"]:
-    """Scaled and capped scores of each query with each key, before the mask."""
-    group = attention.n_heads // attention.n_kv_heads
-    grouped = q.unflatten(-3, (attention.n_kv_heads, group))
-    scores = (grouped @ k.unsqueeze(-3).transpose(-1, -2)).flatten(-4, -3) * attention.scaling
-    cap = attention.soft_cap
-    return scores if cap is None else cap * (scores / cap).tanh()
-
-
-def pattern_of(
-    scores: Float[Tensor, "*batch head pos pos"], attention: Attention
-) -> Float[Tensor, "*batch head pos pos"]:
-    """Each token's weights over those that it attends to."""
-    mask = visible(scores.shape[-1], attention.window, scores.device)
-    return scores.masked_fill(~mask, float("-inf")).softmax(-1)
-
-
-def mixed(
-    pattern: Float[Tensor, "*batch head pos pos"], v: Float[Tensor, "*vbatch kv_head pos head_dim"]
-) -> Float[Tensor, "*batch pos head head_dim"]:
-    """Values by their weights; heads of a group share theirs."""
-    kv_heads = v.shape[-3]
-    grouped = pattern.unflatten(-3, (kv_heads, -1))
-    return (grouped @ v.unsqueeze(-3)).flatten(-4, -3).transpose(-2, -3)
-
-
 def secant(
     x: Float[Tensor, "*pos d_mlp"], activation: Callable[[Tensor], Tensor]
 ) -> Float[Tensor, "*pos d_mlp"]:
@@ -218,34 +179,52 @@ def slopes_of(
     return share * gate, share * up
 
 
-def _run(block: Block, resid: Tensor, rope: tuple[Tensor, Tensor], rule: FrozenGate) -> FrozenBlock:
+def derivatives_of(
+    mlp: FeedForward, gate: Float[Tensor, "pos d_mlp"] | None, up: Float[Tensor, "pos d_mlp"]
+) -> tuple[Float[Tensor, "pos d_mlp"], Float[Tensor, "pos d_mlp"] | None]:
+    """The derivatives of the MLP's inside at one run, by its up and by its gate side."""
+    with torch.enable_grad():
+        x = (up if gate is None else gate).detach().requires_grad_()
+        y = mlp.activation(x)
+        (slope,) = torch.autograd.grad(y.sum(), x)
+    return (slope, None) if gate is None else (y.detach(), up * slope)
+
+
+def _run(block: Block, resid: Tensor, rope: Rope, rule: FrozenGate) -> FrozenBlock:
     attention, mlp = block.attn, block.mlp
     attention_scale = scale_of(resid, block.before_attention)
     x = normed(resid, block.before_attention, attention_scale)
     q, k, v = (
         split_heads(linear(x, each), attention.head_dim) for each in (attention.q, attention.k, attention.v)
     )
-    pattern = pattern_of(scores_of(rotated(q, rope), rotated(k, rope), attention), attention)
+    q, k = rotated(q, rope), rotated(k, rope)
+    pattern = pattern_of(scores_of(q, k, attention), attention)
     z = mixed(pattern, v)
-    attention_write, after_attention_scale = _written(
-        linear(z.flatten(-2), attention.o), block.after_attention
-    )
+    attention_out = linear(z.flatten(-2), attention.o)
+    attention_write, after_attention_scale = _written(attention_out, block.after_attention)
     middle = resid + attention_write
     mlp_scale = scale_of(middle, block.before_mlp)
     x = normed(middle, block.before_mlp, mlp_scale)
     gate, up = None if mlp.gate is None else linear(x, mlp.gate), linear(x, mlp.up)
     slopes = Slopes(*slopes_of(mlp, gate, up, rule))
     hidden = slopes.up * up if slopes.gate is None or gate is None else slopes.up * up + slopes.gate * gate
-    mlp_write, after_mlp_scale = _written(linear(hidden, mlp.down), block.after_mlp)
+    mlp_out = linear(hidden, mlp.down)
+    mlp_write, after_mlp_scale = _written(mlp_out, block.after_mlp)
     return FrozenBlock(
         resid_pre=resid,
         attention_scale=attention_scale,
+        q=q,
+        k=k,
+        v=v,
         pattern=pattern,
         z=z,
+        attention_out=attention_out,
         after_attention_scale=after_attention_scale,
         attention_write=attention_write,
         mlp_scale=mlp_scale,
         slopes=slopes,
+        tangent=Slopes(*derivatives_of(mlp, gate, up)),
+        mlp_out=mlp_out,
         after_mlp_scale=after_mlp_scale,
         mlp_write=mlp_write,
     )

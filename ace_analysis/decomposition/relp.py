@@ -5,11 +5,21 @@ what every node contributes to the target. It is the frozen contextual decomposi
 sources together: equal to it to floating-point precision, which is its test. The published relative is RelP
 (Jafari et al. 2025, arXiv:2508.21258).
 
+What a frozen network says of a node is right where the node is much of the residual stream, so that scales
+and gates are what they are because of it. A node that is little of it moves patterns, norms and gates to first
+order only, and for it the plain gradient is right. So both are taken by default ("mixed"). Measured against
+exact zero ablation of all 150 heads and MLPs upstream of five findings in held-out functions of the shipped
+model (Pearson, latents held as in the clean run | as they then fire): mixed 0.95 | 0.89, frozen with the half
+rule 0.91 | 0.85, with gates frozen 0.89 | 0.84, the plain gradient 0.67 | 0.61. For heads alone the gradient
+has 0.76 | 0.54 and the frozen network 0.47 | 0.34. What is left is mostly latents that begin or cease to fire:
+knowing each latent's true change and only that, one would have 0.92.
+
 Since a text is causal, nothing behind the last position that the target reads is run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -20,12 +30,18 @@ from ace_analysis.decomposition.frozen import FrozenGate, FrozenRun, freeze, one
 from ace_analysis.decomposition.readout import BoundTarget
 from ace_analysis.decomposition.scores import NodeScores
 from ace_analysis.decomposition.targets import Target
-from ace_analysis.decomposition.transposed import pull_back
+from ace_analysis.decomposition.transposed import Pulled, pull_back
 from ace_analysis.errors import InputError
 from ace_analysis.features.positions import sink_mask
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.scan import never
 from ace_analysis.model.sites import Site
+
+NodeRule = Literal["mixed", "frozen"]
+NODE_RULES: tuple[NodeRule, ...] = get_args(NodeRule)
+
+MUCH = 0.5
+"""An MLP is much of the stream if half of the norm behind it is its own, at half of the positions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +49,20 @@ class OnePassOptions:
     """How the network is made linear, and what else is scored.
 
     Attributes:
+        nodes: "frozen": everything by the frozen network; "mixed": heads, latents and MLPs that are little of
+            the residual stream by the gradient, for a second transposed pass. Tokens and constants are
+            frozen either way, so that they add up to the value.
         gate: how a gated MLP is frozen, see `rules.gated`.
         coder: a sparse coder upstream of the target whose latents are scored too.
     """
 
-    gate: FrozenGate = "gate_frozen"
+    nodes: NodeRule = "mixed"
+    gate: FrozenGate = "half"
     coder: SparseCoder | None = None
+
+    def __post_init__(self) -> None:
+        if self.nodes not in NODE_RULES:
+            raise InputError(f"nodes: expected one of {', '.join(NODE_RULES)}, got {self.nodes!r}")
 
 
 def one_pass(
@@ -68,7 +92,7 @@ def one_pass(
     site = target.site(anatomy)
     last = target.last_position(len(ids))
     run = freeze(anatomy, ids[: last + 1], site.layer + 1, gate=options.gate, cancelled=cancelled)
-    return scores_in(run, target, coder=options.coder, length=len(ids), cancelled=cancelled)
+    return scores_in(run, target, options=options, length=len(ids), cancelled=cancelled)
 
 
 @torch.no_grad()
@@ -76,20 +100,53 @@ def scores_in(
     run: FrozenRun,
     target: Target,
     *,
-    coder: SparseCoder | None = None,
+    options: OnePassOptions | None = None,
     length: int | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> NodeScores:
     """The scores in a run that is there already, for a second target in the same text.
 
-    `length` is how many tokens the text has; those that were not run get 0.
+    `length` is how many tokens the text has; those that were not run get 0. The run keeps its own gate.
     """
-    bound = bind(run, target)
+    options, bound = options or OnePassOptions(), bind(run, target)
+    found = _scored(run, pull_back(run, bound, cancelled=cancelled), options.coder)
+    nodes = found
+    if options.nodes == "mixed":
+        nodes = _scored(run, pull_back(run, bound, tangent=True, cancelled=cancelled), options.coder)
+        for layer, frozen in enumerate(run.blocks):
+            if _is_much(frozen.mlp_write, run.resid_post(layer)):
+                nodes.mlps[layer] = found.mlps[layer]
+    if options.coder is not None and nodes.latents is None:
+        raise InputError(f"expected a sparse coder upstream of {bound.name}, got one of {options.coder.site}")
+    total, constants = value_of(run, bound), float(found.bias) + bound.readout.constant
+    return NodeScores(
+        heads=nodes.heads.cpu(),
+        mlps=nodes.mlps.cpu(),
+        tokens=padded(found.tokens, length).cpu(),
+        bias=constants,
+        total=total,
+        unexplained=total - float(found.tokens.double().sum()) - constants,
+        unit=bound.unit,
+        latents=None if nodes.latents is None else padded(nodes.latents, length).cpu(),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    heads: Float[Tensor, "layer head"]
+    mlps: Float[Tensor, " layer"]
+    tokens: Float[Tensor, " pos"]
+    bias: Float[Tensor, ""]
+    latents: Float[Tensor, "pos d_sae"] | None
+
+
+def _scored(run: FrozenRun, gradients: Iterable[Pulled], coder: SparseCoder | None) -> _Scored:
+    """Each node's output times the gradient there."""
     heads = run.resid.new_zeros(run.anatomy.n_blocks, run.anatomy.n_heads)
     mlps = run.resid.new_zeros(run.anatomy.n_blocks)
     bias = run.resid.new_zeros((), dtype=torch.float64)
     gradient, latents = run.resid, None
-    for pulled in pull_back(run, bound, cancelled=cancelled):
+    for pulled in gradients:
         block, gradient = run.blocks[pulled.layer], pulled.resid_pre
         if pulled.resid_post is not None:
             heads[pulled.layer] = (pulled.z * block.z).sum(dim=(0, 2))
@@ -97,21 +154,12 @@ def scores_in(
             if coder is not None and coder.site.layer == pulled.layer:
                 latents = _latents(coder, run.resid_post(pulled.layer), pulled.resid_post)
         bias += pulled.bias
-    if coder is not None and latents is None:
-        raise InputError(f"expected a sparse coder upstream of {bound.name}, got one of {coder.site}")
-    tokens = (gradient * run.blocks[0].resid_pre).sum(dim=1)
-    total = value_of(run, bound)
-    constants = float(bias) + bound.readout.constant
-    return NodeScores(
-        heads=heads.cpu(),
-        mlps=mlps.cpu(),
-        tokens=padded(tokens, length).cpu(),
-        bias=constants,
-        total=total,
-        unexplained=total - float(tokens.double().sum()) - constants,
-        unit=bound.unit,
-        latents=None if latents is None else padded(latents, length).cpu(),
-    )
+    return _Scored(heads, mlps, (gradient * run.blocks[0].resid_pre).sum(dim=1), bias, latents)
+
+
+def _is_much(written: Float[Tensor, "pos d_model"], stream: Float[Tensor, "pos d_model"]) -> bool:
+    """Whether what a part wrote is much of the stream behind it; the median leaves the few sinks out."""
+    return bool((written.norm(dim=-1) / stream.norm(dim=-1)).median() > MUCH)
 
 
 def bind(run: FrozenRun, target: Target) -> BoundTarget:

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ace_analysis.decomposition import frozen
+from ace_analysis.decomposition import frozen, patterns
 from ace_analysis.decomposition.anatomy import Attention, Linear, Norm
 from ace_analysis.decomposition.decomposition import Decomposition
 from ace_analysis.decomposition.frozen import secant
@@ -72,22 +72,22 @@ def rotate(
     x: Decomposition, rope: tuple[Float[Tensor, "pos head_dim"], Float[Tensor, "pos head_dim"]]
 ) -> Decomposition:
     """Queries or keys turned by their positions: linear, so both parts alike."""
-    return x.through(lambda each: frozen.rotated(each, rope))
+    return x.through(lambda each: patterns.rotated(each, rope))
 
 
 def attention_decomposed(
     q: Decomposition, k: Decomposition, v: Decomposition, attention: Attention
 ) -> Decomposition:
     """`softmax(mask(b_q b_k)) b_v`; all the rest, interactions included, is irrelevant (eqs. 6-15)."""
-    total = frozen.pattern_of(frozen.scores_of(q.total, k.total, attention), attention)
-    own = frozen.pattern_of(frozen.scores_of(q.relevant, k.relevant, attention), attention)
-    relevant = frozen.mixed(own, v.relevant)
-    return Decomposition(relevant, frozen.mixed(total, v.total) - relevant)
+    total = patterns.pattern_of(patterns.scores_of(q.total, k.total, attention), attention)
+    own = patterns.pattern_of(patterns.scores_of(q.relevant, k.relevant, attention), attention)
+    relevant = patterns.mixed(own, v.relevant)
+    return Decomposition(relevant, patterns.mixed(total, v.total) - relevant)
 
 
 def attention_frozen(pattern: Float[Tensor, "head pos pos"], v: Decomposition) -> Decomposition:
     """Each part's values by the model's own pattern: linear, interactions with the scores are left out."""
-    return v.through(lambda each: frozen.mixed(pattern, each))
+    return v.through(lambda each: patterns.mixed(pattern, each))
 
 
 def activation(x: Decomposition, f: Activation, rule: MlpRule) -> Decomposition:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Block, Linear, Norm
 from ace_analysis.decomposition.frozen import FrozenBlock, FrozenRun, ask
+from ace_analysis.decomposition.patterns import Rope, scores_of, through_scores, turned_back
 from ace_analysis.decomposition.readout import BoundTarget
 from ace_analysis.model.scan import never
 
@@ -44,84 +45,142 @@ class Pulled:
 
 @torch.no_grad()
 def pull_back(
-    run: FrozenRun, target: BoundTarget, *, cancelled: Callable[[], bool] = never
+    run: FrozenRun,
+    target: BoundTarget,
+    *,
+    tangent: bool = False,
+    cancelled: Callable[[], bool] = never,
 ) -> Iterator[Pulled]:
     """The gradients of each block, from the target's down to the first.
+
+    With `tangent`, nothing is frozen: patterns, norms and gates move along to first order, and the result is
+    the model's own gradient. Its `bias` then means nothing.
 
     Raises:
         Cancelled: when `cancelled()` turned true.
     """
+    site, rope = target.site, run.anatomy.rope(run.length)
     gradient = target.readout.gradient(run.length)
-    layer, site = target.site.layer, target.site
+
+    def step(layer: int) -> _Step:
+        return _Step(run.anatomy.blocks[layer], run.blocks[layer], rope, tangent)
+
     if site.stream == "z":
-        z = torch.zeros_like(run.blocks[layer].z)
+        z = torch.zeros_like(run.blocks[site.layer].z)
         z[:, site.head] = gradient
-        pulled = _through_pattern(run, layer, z, None, None)
+        before, bias = step(site.layer).through_attention(z)
+        pulled = Pulled(site.layer, None, None, z, before, bias)
     else:
-        pulled = _through_block(run, layer, gradient)
+        pulled = step(site.layer).through_block(site.layer, gradient)
     yield pulled
-    for below in reversed(range(layer)):
+    for below in reversed(range(site.layer)):
         ask(cancelled)
-        pulled = _through_block(run, below, pulled.resid_pre)
+        pulled = step(below).through_block(below, pulled.resid_pre)
         yield pulled
 
 
-def _through_block(run: FrozenRun, layer: int, after: Tensor) -> Pulled:
-    block, frozen = run.anatomy.blocks[layer], run.blocks[layer]
-    rows = _used(after)
-    middle, mlp_bias = _through_mlp(block, frozen, after[rows], rows)
-    middle = after.index_add(0, rows, middle) if len(rows) < len(after) else after + middle
-    written, norm_bias = _through_norm(middle, block.after_attention, frozen.after_attention_scale)
-    z, o_bias = _through_linear(written, block.attn.o)
-    pulled = _through_pattern(run, layer, z.unflatten(-1, (block.attn.n_heads, -1)), middle, after)
-    return Pulled(
-        layer, after, middle, pulled.z, pulled.resid_pre, pulled.bias + mlp_bias + norm_bias + o_bias
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """One block, to be gone through backwards."""
+
+    block: Block
+    frozen: FrozenBlock
+    rope: Rope
+    tangent: bool
+
+    def through_block(self, layer: int, after: Float[Tensor, "pos d_model"]) -> Pulled:
+        block, frozen = self.block, self.frozen
+        rows = _used(after)
+        inside, mlp_bias = self._through_mlp(after[rows], rows)
+        middle = after.index_add(0, rows, inside) if len(rows) < len(after) else after + inside
+        written, norm_bias = self._through_norm(
+            middle, block.after_attention, frozen.after_attention_scale, frozen.attention_out
+        )
+        z, o_bias = _through_linear(written, block.attn.o)
+        z = z.unflatten(-1, (block.attn.n_heads, -1))
+        before, bias = self.through_attention(z)
+        return Pulled(layer, after, middle, z, middle + before, bias + mlp_bias + norm_bias + o_bias)
+
+    def through_attention(
+        self, z: Float[Tensor, "pos head head_dim"]
+    ) -> tuple[Float[Tensor, "pos d_model"], Float[Tensor, ""]]:
+        """From the gradient at the heads' outputs to that in front of the block."""
+        attention, frozen = self.block.attn, self.frozen
+        grouped = z.transpose(0, 1).unflatten(0, (attention.n_kv_heads, -1))
+        pattern = frozen.pattern.unflatten(0, (attention.n_kv_heads, -1))
+        values = (pattern.transpose(-1, -2) @ grouped).sum(dim=1)
+        inside, bias = _through_linear(values.transpose(0, 1).flatten(-2), attention.v)
+        if self.tangent:
+            inside = inside + self._through_queries_and_keys(grouped, pattern)
+        before, norm_bias = self._through_norm(
+            inside, self.block.before_attention, frozen.attention_scale, frozen.resid_pre
+        )
+        return before, bias + norm_bias
+
+    def _through_queries_and_keys(
+        self, z: Float[Tensor, "kv_head group pos head_dim"], pattern: Float[Tensor, "kv_head group pos pos"]
+    ) -> Float[Tensor, "pos d_model"]:
+        attention, frozen = self.block.attn, self.frozen
+        scores = scores_of(frozen.q, frozen.k, attention).unflatten(0, pattern.shape[:2])
+        at_pattern = z @ frozen.v.unsqueeze(1).transpose(-1, -2)
+        at_scores = through_scores(pattern, at_pattern, scores, attention)
+        q = (at_scores @ frozen.k.unsqueeze(1)).flatten(0, 1)
+        k = (at_scores.transpose(-1, -2) @ frozen.q.unflatten(0, pattern.shape[:2])).sum(dim=1)
+        parts = ((q, attention.q), (k, attention.k))
+        return torch.stack(
+            [
+                _through_linear(turned_back(each, self.rope).transpose(0, 1).flatten(-2), part)[0]
+                for each, part in parts
+            ]
+        ).sum(dim=0)
+
+    def _through_mlp(
+        self, after: Float[Tensor, "row d_model"], rows: Int[Tensor, " row"]
+    ) -> tuple[Float[Tensor, "row d_model"], Float[Tensor, ""]]:
+        """From the gradient at some rows of what an MLP writes to that at what it reads."""
+        mlp, frozen, every = self.block.mlp, self.frozen, len(rows) == len(self.frozen.z)
+        slopes = frozen.tangent if self.tangent else frozen.slopes
+
+        def at(values: Tensor) -> Tensor:
+            return values if every else values[rows]
+
+        scale = frozen.after_mlp_scale
+        scale = None if scale is None else at(scale)
+        written, bias = self._through_norm(after, self.block.after_mlp, scale, at(frozen.mlp_out))
+        hidden, down_bias = _through_linear(written, mlp.down)
+        inside, up_bias = _through_linear(hidden * at(slopes.up), mlp.up)
+        bias = bias + down_bias + up_bias
+        if mlp.gate is not None and slopes.gate is not None:
+            more, gate_bias = _through_linear(hidden * at(slopes.gate), mlp.gate)
+            inside, bias = inside + more, bias + gate_bias
+        before, norm_bias = self._through_norm(
+            inside, self.block.before_mlp, at(frozen.mlp_scale), at(frozen.resid_mid)
+        )
+        return before, bias + norm_bias
+
+    def _through_norm(
+        self,
+        gradient: Float[Tensor, "pos d_model"],
+        norm: Norm | None,
+        scale: Float[Tensor, "pos 1"] | None,
+        x: Float[Tensor, "pos d_model"],
+    ) -> tuple[Float[Tensor, "pos d_model"], Float[Tensor, ""]]:
+        """The gradient at a norm's input `x`, and what its bias adds to the target."""
+        nothing = gradient.new_zeros(())
+        if norm is None or scale is None:
+            return gradient, nothing
+        added = nothing if norm.bias is None else (gradient @ norm.bias.to(gradient)).sum()
+        before = gradient * norm.gain.to(gradient)
+        if self.tangent:
+            unit = (x - x.mean(-1, keepdim=True) if norm.centres else x) * scale
+            before = before - unit * (before * unit).mean(-1, keepdim=True)
+        before = before * scale
+        return before - before.mean(-1, keepdim=True) if norm.centres else before, added
 
 
-def _used(gradient: Float[Tensor, "pos d_model"]) -> Tensor:
+def _used(gradient: Float[Tensor, "pos d_model"]) -> Int[Tensor, " row"]:
     """The positions that matter: in the last block, the few that the target reads."""
     return gradient.abs().amax(dim=-1).nonzero().flatten()
-
-
-def _through_mlp(
-    block: Block, frozen: FrozenBlock, after: Float[Tensor, "row d_model"], rows: Tensor
-) -> tuple[Float[Tensor, "row d_model"], Float[Tensor, ""]]:
-    """From the gradient at some rows of what an MLP writes to that at its input in the residual stream."""
-    mlp, slopes, every = block.mlp, frozen.slopes, len(rows) == len(frozen.z)
-
-    def at(values: Tensor) -> Tensor:
-        return values if every else values[rows]
-
-    scale = frozen.after_mlp_scale
-    written, bias = _through_norm(after, block.after_mlp, None if scale is None else at(scale))
-    hidden, down_bias = _through_linear(written, mlp.down)
-    inside, up_bias = _through_linear(hidden * at(slopes.up), mlp.up)
-    bias = bias + down_bias + up_bias
-    if mlp.gate is not None and slopes.gate is not None:
-        more, gate_bias = _through_linear(hidden * at(slopes.gate), mlp.gate)
-        inside, bias = inside + more, bias + gate_bias
-    before, norm_bias = _through_norm(inside, block.before_mlp, at(frozen.mlp_scale))
-    return before, bias + norm_bias
-
-
-def _through_pattern(
-    run: FrozenRun,
-    layer: int,
-    z: Float[Tensor, "pos head head_dim"],
-    middle: Float[Tensor, "pos d_model"] | None,
-    after: Float[Tensor, "pos d_model"] | None,
-) -> Pulled:
-    """From the gradient at the heads' outputs to that in front of the block, along the values."""
-    block, frozen = run.anatomy.blocks[layer], run.blocks[layer]
-    kv_heads = block.attn.n_kv_heads
-    grouped = z.transpose(0, 1).unflatten(0, (kv_heads, -1))
-    pattern = frozen.pattern.unflatten(0, (kv_heads, -1))
-    values = (pattern.transpose(-1, -2) @ grouped).sum(dim=1)
-    inside, v_bias = _through_linear(values.transpose(0, 1).flatten(-2), block.attn.v)
-    before, norm_bias = _through_norm(inside, block.before_attention, frozen.attention_scale)
-    before = before if middle is None else before + middle
-    return Pulled(layer, after, middle, z, before, v_bias + norm_bias)
 
 
 def _through_linear(
@@ -130,15 +189,3 @@ def _through_linear(
     """The gradient at a linear map's input, and what its bias adds to the target."""
     added = gradient.new_zeros(()) if part.bias is None else (gradient @ part.bias.to(gradient)).sum()
     return gradient @ part.weight.to(gradient), added
-
-
-def _through_norm(
-    gradient: Float[Tensor, "pos d_model"], norm: Norm | None, scale: Float[Tensor, "pos 1"] | None
-) -> tuple[Float[Tensor, "pos d_model"], Float[Tensor, ""]]:
-    """The gradient at a norm's input with its scale held, and what its bias adds to the target."""
-    nothing = gradient.new_zeros(())
-    if norm is None or scale is None:
-        return gradient, nothing
-    added = nothing if norm.bias is None else (gradient @ norm.bias.to(gradient)).sum()
-    before = gradient * norm.gain.to(gradient) * scale
-    return before - before.mean(-1, keepdim=True) if norm.centres else before, added

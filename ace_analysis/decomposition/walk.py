@@ -15,8 +15,9 @@ from torch import Tensor
 from ace_analysis.decomposition import frozen, rules
 from ace_analysis.decomposition.anatomy import Block
 from ace_analysis.decomposition.decomposition import Decomposition
-from ace_analysis.decomposition.frozen import FrozenRun, ask, split_heads
+from ace_analysis.decomposition.frozen import FrozenRun, ask
 from ace_analysis.decomposition.nodes import Head, Mlp, Node, Token
+from ace_analysis.decomposition.patterns import split_heads
 from ace_analysis.decomposition.rules import (
     ATTENTION_RULES,
     BIAS_RULES,

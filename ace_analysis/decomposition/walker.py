@@ -11,6 +11,7 @@ from ace_analysis.decomposition.frozen import FrozenRun
 from ace_analysis.decomposition.memory import batches
 from ace_analysis.decomposition.nodes import Head, Mlp, Token
 from ace_analysis.decomposition.readout import BoundTarget
+from ace_analysis.decomposition.relp import value_of
 from ace_analysis.decomposition.transposed import pull_back
 from ace_analysis.decomposition.walk import CDTOptions, DecomposedBlock, Source, start_of, walk
 
@@ -40,6 +41,17 @@ class Walker:
     options: CDTOptions
     rows_at_once: int
     cancelled: Callable[[], bool]
+
+    def values(self) -> Float[Tensor, " target"]:
+        """What the targets are in the run."""
+        return torch.tensor([value_of(self.run, each) for each in self.targets], dtype=torch.float64)
+
+    def relevance_of_each_and_all(
+        self, sources: Sequence[Source]
+    ) -> tuple[Float[Tensor, "source target"], Float[Tensor, " target"]]:
+        """The relevance of each set, and of all of them as one."""
+        each = self.relevance(sources)
+        return each, each[0] if len(sources) == 1 else self.relevance([frozenset().union(*sources)])[0]
 
     @torch.no_grad()
     def relevance(self, sources: Sequence[Source]) -> Float[Tensor, "source target"]:

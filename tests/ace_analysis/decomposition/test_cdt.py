@@ -305,11 +305,11 @@ def test_without_sources_every_position_is_relevant_and_the_result_says_so(
 
 def test_what_flows_from_all_positions_is_the_one_passs_score(anatomy: Anatomy, ids: Tensor) -> None:
     """Frozen rules with the proportional bias: all of a node's output is then relevant."""
-    from ace_analysis.decomposition.relp import one_pass
+    from ace_analysis.decomposition.relp import OnePassOptions, one_pass
 
-    options = CDTOptions(bias="proportional", attention="frozen", mlp="gate_frozen")
+    options = CDTOptions(bias="proportional", attention="frozen", mlp="half")
     result = ContextualDecomposition(anatomy, options).decompose(ids)
-    scores = one_pass(anatomy, ids, LogitDifference())
+    scores = one_pass(anatomy, ids, LogitDifference(), options=OnePassOptions(nodes="frozen"))
     assert torch.allclose(result.heads, scores.heads, rtol=0, atol=TIGHT)
     assert torch.allclose(result.mlps, scores.mlps, rtol=0, atol=TIGHT)
     assert torch.allclose(result.tokens, scores.tokens, rtol=0, atol=TIGHT)

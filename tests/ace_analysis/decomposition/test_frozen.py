@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Anatomy
-from ace_analysis.decomposition.frozen import FROZEN_GATES, FrozenGate, freeze, secant, visible
+from ace_analysis.decomposition.frozen import FROZEN_GATES, FrozenGate, freeze, secant
 from ace_analysis.decomposition.logits import logits_of
+from ace_analysis.decomposition.patterns import visible
 from ace_analysis.errors import Cancelled, InputError
 
 OWN = 2e-5
@@ -55,11 +56,6 @@ def test_patterns_are_causal_sum_to_one_and_keep_to_the_window(anatomy: Anatomy,
         unseen = ~visible(ids.shape[1], block.attn.window, ids.device)
         assert (frozen.pattern.sum(-1) - 1).abs().max() < 1e-12
         assert frozen.pattern[:, unseen].abs().max() == 0
-
-
-def test_a_window_hides_what_is_further_back() -> None:
-    seen = visible(5, 2, torch.device("cpu"))
-    assert seen.tolist()[4] == [False, False, False, True, True]
 
 
 def test_the_secant_is_the_activation_over_its_argument_also_at_zero() -> None:

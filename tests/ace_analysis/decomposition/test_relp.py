@@ -12,7 +12,7 @@ from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.decomposition.cdt import ContextualDecomposition
 from ace_analysis.decomposition.frozen import FROZEN_GATES, FrozenGate, freeze
 from ace_analysis.decomposition.nodes import Head, Mlp, Node, Token
-from ace_analysis.decomposition.relp import OnePassOptions, one_pass, scores_in
+from ace_analysis.decomposition.relp import OnePassOptions, bind, one_pass, scores_in
 from ace_analysis.decomposition.scores import NodeScores
 from ace_analysis.decomposition.targets import HeadTarget, LatentTarget, LogitDifference, LogitTarget, Target
 from ace_analysis.decomposition.walk import CDTOptions
@@ -57,7 +57,7 @@ def by_walking(anatomy: Anatomy, ids: Tensor, target: Target, gate: FrozenGate) 
 def test_it_is_the_frozen_decomposition_of_every_head_mlp_and_token(
     anatomy: Anatomy, ids: Tensor, target: Target, gate: FrozenGate
 ) -> None:
-    scores = one_pass(anatomy, ids, target, options=OnePassOptions(gate=gate))
+    scores = one_pass(anatomy, ids, target, options=OnePassOptions(nodes="frozen", gate=gate))
     walked = by_walking(anatomy, ids, target, gate)
     assert largest_difference(scores, walked) < TIGHT
     assert max(map(abs, walked.values())) > 1e-3
@@ -66,7 +66,7 @@ def test_it_is_the_frozen_decomposition_of_every_head_mlp_and_token(
 def test_so_it_is_with_layer_norms_and_without_gates(starcoder2: Any, ids: Tensor) -> None:
     anatomy, target = Anatomy.of(starcoder2), LogitDifference()
     for gate in FROZEN_GATES:
-        scores = one_pass(anatomy, ids, target, options=OnePassOptions(gate=gate))
+        scores = one_pass(anatomy, ids, target, options=OnePassOptions(nodes="frozen", gate=gate))
         assert largest_difference(scores, by_walking(anatomy, ids, target, gate)) < TIGHT
 
 
@@ -75,7 +75,7 @@ def test_so_it_is_with_layer_norms_and_without_gates(starcoder2: Any, ids: Tenso
 def test_tokens_and_constants_add_up_to_the_value(
     anatomy: Anatomy, ids: Tensor, target: Target, gate: FrozenGate
 ) -> None:
-    scores = one_pass(anatomy, ids, target, options=OnePassOptions(gate=gate))
+    scores = one_pass(anatomy, ids, target, options=OnePassOptions(nodes="frozen", gate=gate))
     assert abs(scores.unexplained) < TIGHT
     assert float(scores.tokens.sum()) + scores.bias == pytest.approx(scores.total, abs=TIGHT)
 
@@ -139,7 +139,8 @@ def test_a_latents_score_is_what_its_direction_adds_through_all_that_follows(
 ) -> None:
     """Of what an MLP writes, all but the latent's direction is made a baseline: what is left is its score."""
     layer, target, coder = 1, LogitTarget(7), random_coder(anatomy, 1)
-    scores = one_pass(anatomy, ids, target, options=OnePassOptions(coder=coder))
+    options = OnePassOptions(nodes="frozen", gate="gate_frozen", coder=coder)
+    scores = one_pass(anatomy, ids, target, options=options)
     assert scores.latents is not None and scores.latents.shape == (ids.shape[1], coder.d_sae)
     assert scores.latents[0].abs().max() == 0  # position 0 carries no feature of the code
     position, latent = divmod(int(scores.latents.abs().argmax()), coder.d_sae)
@@ -147,8 +148,8 @@ def test_a_latents_score_is_what_its_direction_adds_through_all_that_follows(
     activation = coder.encode(run.resid_post(layer))[position, latent]
     baseline = run.blocks[layer].mlp_write.clone()
     baseline[position] -= activation.double() * coder.W_dec[latent]
-    options = replace(frozen_rules("gate_frozen"), baselines={Mlp(layer): baseline})
-    walked = ContextualDecomposition(anatomy, options).decompose(ids, sources=[Mlp(layer)], targets=target)
+    rules = replace(frozen_rules("gate_frozen"), baselines={Mlp(layer): baseline})
+    walked = ContextualDecomposition(anatomy, rules).decompose(ids, sources=[Mlp(layer)], targets=target)
     assert float(scores.latents[position, latent]) == pytest.approx(walked.score(Mlp(layer)), rel=1e-5)
 
 
@@ -177,3 +178,75 @@ def test_a_cancel_is_noticed_on_the_way_back_too(anatomy: Anatomy, ids: Tensor) 
     with pytest.raises(Cancelled):
         one_pass(anatomy, ids, LogitTarget(7), cancelled=sixth)
     assert len(asked) == 6  # four blocks forwards, and the second on the way back
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_small_nodes_are_scored_by_the_models_own_gradient(
+    anatomy: Anatomy, ids: Tensor, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the mixed rule, heads always, and MLPs where they are not much of the stream."""
+    monkeypatch.setattr("ace_analysis.decomposition.relp.MUCH", float("inf"))
+    scores = one_pass(anatomy, ids, target)
+    run = freeze(anatomy, ids, 4)
+    bound = bind(run, target)
+    for layer in range(bound.site.layer):
+        written = run.blocks[layer].mlp_write.detach()
+        share = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        onwards = rerun(anatomy, run.resid_post(layer) + share * written, layer + 1, bound.site)
+        (slope,) = torch.autograd.grad(bound.readout(onwards), share)
+        assert scores[Mlp(layer)] == pytest.approx(float(slope), abs=1e-8)
+
+
+def rerun(anatomy: Anatomy, resid: Tensor, first: int, site: Site) -> Tensor:
+    """The rest of the model from a residual stream on, with nothing frozen."""
+    from ace_analysis.decomposition.frozen import linear, normed, scale_of
+    from ace_analysis.decomposition.patterns import mixed, pattern_of, rotated, scores_of, split_heads
+
+    rope = anatomy.rope(len(resid))
+    for layer in range(first, site.layer + 1):
+        block = anatomy.blocks[layer]
+        attention, mlp = block.attn, block.mlp
+        x = normed(resid, block.before_attention, scale_of(resid, block.before_attention))
+        q, k, v = (
+            split_heads(linear(x, part), attention.head_dim)
+            for part in (attention.q, attention.k, attention.v)
+        )
+        pattern = pattern_of(scores_of(rotated(q, rope), rotated(k, rope), attention), attention)
+        z = mixed(pattern, v)
+        if site.stream == "z" and layer == site.layer:
+            return z[:, site.head]
+        written = linear(z.flatten(-2), attention.o)
+        norm = block.after_attention
+        resid = resid + (written if norm is None else normed(written, norm, scale_of(written, norm)))
+        x = normed(resid, block.before_mlp, scale_of(resid, block.before_mlp))
+        hidden = mlp.activation(linear(x, mlp.up if mlp.gate is None else mlp.gate))
+        written = linear(hidden if mlp.gate is None else hidden * linear(x, mlp.up), mlp.down)
+        norm = block.after_mlp
+        resid = resid + (written if norm is None else normed(written, norm, scale_of(written, norm)))
+    return resid
+
+
+def test_so_they_are_with_layer_norms_and_without_gates(
+    starcoder2: Any, ids: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_small_nodes_are_scored_by_the_models_own_gradient(
+        Anatomy.of(starcoder2), ids, LogitDifference(), monkeypatch
+    )
+
+
+def test_an_mlp_that_is_much_of_the_stream_is_scored_by_the_frozen_network(
+    anatomy: Anatomy, ids: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ace_analysis.decomposition.relp.MUCH", 0.0)
+    mixed, frozen = (
+        one_pass(anatomy, ids, LogitTarget(7), options=OnePassOptions(nodes=rule))
+        for rule in ("mixed", "frozen")
+    )
+    assert torch.equal(mixed.mlps, frozen.mlps) and torch.equal(mixed.tokens, frozen.tokens)
+    assert not torch.allclose(mixed.heads, frozen.heads)
+
+
+def test_an_unknown_rule_for_nodes_is_an_error() -> None:
+    unknown: Any = "open"
+    with pytest.raises(InputError, match="nodes: expected one of mixed, frozen, got 'open'"):
+        OnePassOptions(nodes=unknown)
