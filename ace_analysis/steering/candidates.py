@@ -39,7 +39,7 @@ def line_edits(text: str, line: int) -> tuple[LineEdit, ...]:
 
 
 class Programs:
-    """The programs met so far, by their syntax trees; layout, brackets and quotes make no other program."""
+    """The programs met so far; see `program_of`."""
 
     def __init__(self, text: str) -> None:
         self._seen = {program_of(text)}
@@ -54,10 +54,57 @@ class Programs:
 
 
 def program_of(text: str) -> str | None:
-    """The syntax tree of a text, indented or not, without its layout; None if there is none."""
+    """What a text, indented or not, does, in one spelling: equal for texts that only say it in other words.
+
+    That is the syntax tree without layout, brackets and quotes, with `b > a` as `a < b`, `b * a` as `a * b`,
+    `not a == b` as `a != b`. None for a text that does not parse.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return ast.dump(ast.parse(textwrap.dedent(text) if text[:1] in (" ", "\t") else text))
+            tree = ast.parse(textwrap.dedent(text) if text[:1] in (" ", "\t") else text)
+            return ast.dump(_OneSpelling().visit(tree))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
+
+
+_TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+_OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+
+class _OneSpelling(ast.NodeTransformer):
+    """Of the ways to say the same, always the same one."""
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        if len(node.ops) != 1:
+            return node
+        operator, sides = node.ops[0], [node.left, node.comparators[0]]
+        if type(operator) in _TURNED:
+            operator, sides = _TURNED[type(operator)](), sides[::-1]
+        elif isinstance(operator, ast.Eq | ast.NotEq):
+            sides.sort(key=ast.dump)
+        return ast.Compare(left=sides[0], ops=[operator], comparators=[sides[1]])
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Mult):
+            return node
+        left, right = sorted((node.left, node.right), key=ast.dump)
+        return ast.BinOp(left=left, op=node.op, right=right)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        inside = node.operand
+        if isinstance(node.op, ast.Not) and isinstance(inside, ast.Compare) and len(inside.ops) == 1:
+            opposite = _OPPOSITES.get(type(inside.ops[0]))
+            if opposite is not None:
+                return self.visit(ast.Compare(inside.left, [opposite()], inside.comparators))
+        return node

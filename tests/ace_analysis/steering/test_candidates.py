@@ -140,6 +140,40 @@ def test_a_method_is_a_program_though_it_is_indented():
     assert program_of("    return (") is None
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a < b", "b > a"),
+        ("a >= b + 1", "b + 1 <= a"),
+        ("a == b", "b == a"),
+        ("a * (b + 1)", "(b + 1) * a"),
+        ("not a == b", "a != b"),
+        ("not (a in b)", "a not in b"),
+        ("not b is None", "b is not None"),
+        ("a if b > c else d", "a if c < b else d"),
+    ],
+)
+def test_other_words_for_the_same(one, other):
+    assert program_of(f"x = {one}\n") == program_of(f"x = {other}\n")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a < b", "a > b"),
+        ("a + b", "b + a"),
+        ("a - b", "b - a"),
+        ("a < b < c", "c > b > a > 0"),
+        ("not a < b", "a < b"),
+        ("a and b", "b and a"),
+        ("a in b", "b in a"),
+        ("a @ b", "b @ a"),
+    ],
+)
+def test_what_may_be_another_thing_stays_another_program(one, other):
+    assert program_of(f"x = {one}\n") != program_of(f"x = {other}\n")
+
+
 def test_edits_of_one_token_come_first():
     kinds = [edit.kind for edit in line_edits("def f(a, b):\n    return a + b\n", 1)]
     assert kinds.index(EditKind.ARITHMETIC) < kinds.index(EditKind.SWAP)
