@@ -5,6 +5,7 @@ the same thing: rows of a batch, each with its own set of heads and MLPs whose o
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,10 +156,13 @@ class Ablator:
                 " take nodes from upstream_nodes(anatomy, site)"
             )
 
-    def _run(
-        self, sets: Sequence[Collection[Node]], start: int, cancelled: Callable[[], bool]
-    ) -> Float[Tensor, "set pos width"]:
-        """What is read at the target's site, without each set."""
+    def changes(
+        self, sets: Sequence[Collection[Node]], start: int = 0, seen: list[Tensor] | None = None
+    ) -> AbstractContextManager[None]:
+        """Hooks that take out each set in its row of the batch, while a block of `with` lasts.
+
+        `seen` gets what a target reads that is a head.
+        """
         model, site = self.run.model, self.bound.site
         before, after = [], []
         for layer in range(start, self.run.n_blocks):
@@ -167,15 +171,21 @@ class Ablator:
                 before.append((model.blocks[layer].z, _put_heads(heads, self.replacement.z[layer])))
             if mlps.any():
                 after.append((model.blocks[layer].mlp, _put_mlp(mlps, self.replacement.mlp[layer])))
-        seen: list[Tensor] = []
-        if site.stream == "z":
+        if site.stream == "z" and seen is not None:
             before.append((model.blocks[site.layer].z, lambda module, arguments: seen.append(arguments[0])))
+        return hooks(before=before, after=after)
+
+    def _run(
+        self, sets: Sequence[Collection[Node]], start: int, cancelled: Callable[[], bool]
+    ) -> Float[Tensor, "set pos width"]:
+        """What is read at the target's site, without each set."""
+        site, seen = self.bound.site, list[Tensor]()
         start = min(start, site.layer if site.stream == "z" else self.run.n_blocks)
         hidden = self.run.resid[start].expand(len(sets), -1, -1)
-        out = self.run.rerun(hidden, start, changes=hooks(before=before, after=after), cancelled=cancelled)
-        return (
-            out if site.head is None else seen[0].unflatten(-1, (model.anatomy.n_heads, -1))[:, :, site.head]
-        )
+        out = self.run.rerun(hidden, start, changes=self.changes(sets, start, seen), cancelled=cancelled)
+        if site.head is None:
+            return out
+        return seen[0].unflatten(-1, (self.run.model.anatomy.n_heads, -1))[:, :, site.head]
 
 
 def activation_at(run: CleanRun, site: Site) -> Float[Tensor, "pos width"]:

@@ -4,7 +4,8 @@ A trained model's "true" circuit is another method's opinion. Here each part doe
 that move a token's identity to where it is needed, an MLP that compares, and beside them parts that read the
 same tokens, write just as much, and write it where nothing reads. The architecture is Qwen2's, with its
 grouped heads, rotary positions, biases and gates, so every method runs on these models as on the real one. A
-random rotation of the residual stream hides the construction: no part is aligned with any axis.
+random rotation of the residual stream hides the construction, so that no part is aligned with any axis, and
+all parts leak a little into what others read, as trained ones do.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ POSITIONAL = 4
 THETA = 1e20
 JUNK = 16
 MLP_WIDTH = 32
+LEAK = 0.02
+"""What parts that were not built write into everything else, of what they write into `junk`."""
 SHARP = 60.0
 """Large enough that attention made by hand falls on one token."""
 
@@ -131,7 +134,7 @@ class HandBuilt:
         self.weights["down"][layer, self.axes("out"), : self.vocabulary] = gain * table.T.double()
 
     def finished(self, mlps: set[int]) -> Any:
-        """The model; all heads and MLPs that were not built read at random, and write into `junk`."""
+        """The model; heads and MLPs that were not built read at random, and write into `junk` for the most part."""
         for layer in range(LAYERS):
             for head in range(HEADS):
                 if Place(layer, head) not in self.built:
@@ -150,12 +153,18 @@ class HandBuilt:
             for name in ("k", "v"):
                 self.weights[name][layer, shared] = self._random(self.head_dim, self.d_model) / 8
         self.weights["q"][layer, head] = self._random(self.head_dim, self.d_model) / 8
-        self.weights["o"][layer, head, self.axes("junk")] = self._random(JUNK, self.head_dim) / 40
+        self.weights["o"][layer, head] = self._beside(self.head_dim) / 40
 
     def _distract_mlp(self, layer: int) -> None:
         for name in ("gate", "up"):
             self.weights[name][layer] = self._random(MLP_WIDTH, self.d_model) / 8
-        self.weights["down"][layer, self.axes("junk")] = self._random(JUNK, MLP_WIDTH) / 32
+        self.weights["down"][layer] = self._beside(MLP_WIDTH) / 32
+
+    def _beside(self, width: int) -> Tensor:
+        """Random writes into `junk`, and a little of it everywhere."""
+        writes = LEAK * self._random(self.d_model, width)
+        writes[self.axes("junk")] = self._random(JUNK, width)
+        return writes
 
     def _model(self) -> Any:
         from transformers import Qwen2Config, Qwen2ForCausalLM

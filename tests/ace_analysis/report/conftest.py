@@ -14,6 +14,7 @@ from ace_analysis.report.attribution import (
     TargetKind,
     TokenScore,
 )
+from ace_analysis.report.circuit import TARGET, Circuit, CircuitEdge, CircuitNode, CurvePoint
 from ace_analysis.report.explanation import Explained
 from ace_analysis.report.finding import Evidence, FileReport, Finding, Severity, SiteScore
 from ace_analysis.report.run import CheckedFile, CheckRun
@@ -148,3 +149,32 @@ def differences(value: Any, schema: dict[str, Any], where: str = "$") -> list[st
         for index, item in enumerate(value):
             found += differences(item, schema["items"], f"{where}[{index}]")
     return found
+
+
+@pytest.fixture
+def circuit_with() -> Callable[..., Circuit]:
+    """A circuit of three parts and a token; keywords replace what it has."""
+    values: dict[str, Any] = {
+        "target": "evidence that '<' is wrong here",
+        "unit": "log-odds",
+        "clean": 2.0,
+        "nothing": -2.0,
+        "alone": 1.0,
+        "nodes": (
+            CircuitNode(name="L0H1", kind="head", layer=0, score=-0.5, through="L1H0", lost=0.25),
+            CircuitNode(name="L1H0", kind="head", layer=1, score=2.0, lost=1.5),
+            CircuitNode(name="MLP1", kind="mlp", layer=1, score=0.75, lost=0.125),
+            CircuitNode(name="T3", kind="token", layer=-1, score=0.5, text="x <"),
+        ),
+        "edges": (
+            CircuitEdge("L1H0", TARGET, 2.0),
+            CircuitEdge("L0H1", "L1H0", -1.0),
+            CircuitEdge("T3", "MLP1", 0.5),
+            CircuitEdge("MLP1", TARGET, 0.25),
+        ),
+        "upstream": 10,
+        "curve": (CurvePoint(nodes=1, value=0.0, faithfulness=0.5),),
+        "ablation": "zero",
+        "method": "one pass",
+    }
+    return lambda **changes: Circuit(**{**values, **changes})

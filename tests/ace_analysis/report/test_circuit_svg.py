@@ -1,0 +1,71 @@
+"""The picture is well-formed, holds everything that is known, and takes nothing from the network."""
+
+import re
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+import pytest
+
+from ace_analysis.report.circuit import TARGET, Circuit, CircuitEdge, CircuitNode
+from ace_analysis.report.circuit_svg import WIDEST_EDGE, circuit_page, circuit_svg
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parsed(circuit: Circuit) -> ElementTree.Element:
+    return ElementTree.fromstring(circuit_svg(circuit))
+
+
+def tips(circuit: Circuit) -> list[str]:
+    return [each.text or "" for each in parsed(circuit).iter(f"{SVG}title")]
+
+
+def test_every_node_and_edge_is_drawn_with_its_number(circuit_with: Callable[..., Circuit]) -> None:
+    circuit = circuit_with()
+    said = tips(circuit)
+    for node in circuit.nodes:
+        assert any(tip.startswith(node.name) and f"{node.score:+.3g}" in tip for tip in said), node
+    for edge in circuit.edges:
+        assert f"{edge.source} to {edge.receiver}: {edge.score:+.3g} log-odds" in said
+    assert len(list(parsed(circuit).iter(f"{SVG}path"))) == len(circuit.edges)
+
+
+def test_layers_go_up(circuit_with: Callable[..., Circuit]) -> None:
+    places = {
+        (group.find(f"{SVG}text").text or ""): float(group.find(f"{SVG}text").get("y") or 0)  # pyright: ignore
+        for group in parsed(circuit_with()).iter(f"{SVG}g")
+    }
+    assert places["x <"] > places["L0H1"] > places["L1H0"] > places["MLP1"] > places["+2.00"]
+
+
+def test_signs_have_classes_and_sizes_have_widths(circuit_with: Callable[..., Circuit]) -> None:
+    paths = {each.find(f"{SVG}title").text: each for each in parsed(circuit_with()).iter(f"{SVG}path")}  # pyright: ignore
+    strong = paths["L1H0 to target: +2 log-odds"]
+    weak = paths["L0H1 to L1H0: -1 log-odds"]
+    assert strong.get("class") == "raises" and float(strong.get("stroke-width") or 0) == WIDEST_EDGE
+    assert weak.get("class") == "lowers" and float(weak.get("stroke-width") or 0) == WIDEST_EDGE / 2
+
+
+@pytest.mark.parametrize("text", ["<b>&\"'", "\n\t", "\x1b[31m", "名前", "a" * 99])
+def test_source_text_stays_text(circuit_with: Callable[..., Circuit], text: str) -> None:
+    token = CircuitNode(name="T0", kind="token", layer=-1, score=0.5, text=text)
+    circuit = circuit_with(nodes=(token,), edges=(CircuitEdge("T0", TARGET, 0.5),), target=text)
+    page = circuit_page(circuit)
+    assert "<b>" not in page and "\x1b" not in page
+    ElementTree.fromstring(circuit_svg(circuit))
+
+
+def test_edges_to_what_is_not_drawn_are_left_out(circuit_with: Callable[..., Circuit]) -> None:
+    circuit = circuit_with(edges=(CircuitEdge("L9H9", TARGET, 1.0), CircuitEdge("L1H0", TARGET, 1.0)))
+    assert len(list(parsed(circuit).iter(f"{SVG}path"))) == 1
+
+
+def test_a_circuit_without_nodes_is_a_picture_of_its_target(circuit_with: Callable[..., Circuit]) -> None:
+    assert "+2.00" in circuit_svg(circuit_with(nodes=(), edges=()))
+
+
+def test_the_page_needs_no_network_and_runs_nothing(circuit_with: Callable[..., Circuit]) -> None:
+    page = circuit_page(circuit_with(notes=("a note",)))
+    assert page.startswith("<!doctype html>") and "a note" in page and "faithfulness" in page
+    without_namespace = page.replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?:|src=|href=|<script|@import|url\(", without_namespace)
