@@ -9,9 +9,11 @@ from typing import Any
 import typer
 
 from ace_analysis.cli.checking import STDIN, Check, CheckPlan
+from ace_analysis.cli.known import chosen_baseline
 from ace_analysis.cli.messages import tell_error
 from ace_analysis.cli.options import (
     AsJson,
+    BaselineFile,
     Changed,
     ChosenFormat,
     Device,
@@ -25,6 +27,7 @@ from ace_analysis.cli.options import (
     Schema,
     Sites,
     StdinFilename,
+    WriteBaseline,
 )
 from ace_analysis.cli.scanning import LoadScanner, load_engine
 from ace_analysis.errors import AceError
@@ -48,6 +51,8 @@ class Request:
     changed: str | None = None
     sites: bool = False
     stdin_filename: str | None = None
+    baseline: Path | None = None
+    write_baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,8 @@ def check_command(  # noqa: PLR0913 - a command's parameters are its options
     max_false_alarms: MaxFalseAlarms = None,
     changed: Changed = None,
     exclude: Excluded = None,
+    baseline: BaselineFile = None,
+    write_baseline: WriteBaseline = False,
     stdin_filename: StdinFilename = None,
     model: Model = None,
     device: Device = None,
@@ -91,6 +98,8 @@ def check_command(  # noqa: PLR0913 - a command's parameters are its options
         changed=changed,
         sites=sites,
         stdin_filename=stdin_filename,
+        baseline=baseline,
+        write_baseline=write_baseline,
     )
     _refuse_contradictions(request, chosen)
     load: LoadScanner = ctx.obj or load_engine
@@ -126,8 +135,9 @@ def plan_of(request: Request) -> CheckPlan:
     }
     settings = load_settings(start, overrides)
     config = find_config(start)
+    folder = config.parent if config else Path.cwd()
     exclusions = (
-        Exclusion(folder=config.parent if config else Path.cwd(), patterns=settings.check.exclude),
+        Exclusion(folder=folder, patterns=settings.check.exclude),
         Exclusion(folder=Path.cwd(), patterns=request.exclude),
     )
     return CheckPlan(
@@ -137,6 +147,9 @@ def plan_of(request: Request) -> CheckPlan:
         changed=request.changed,
         sites=request.sites,
         stdin_name=request.stdin_filename or "<stdin>",
+        known=chosen_baseline(
+            request.baseline, settings.check.baseline, folder, learn=request.write_baseline
+        ),
     )
 
 
@@ -166,6 +179,8 @@ def _refuse_contradictions(request: Request, output: Output) -> None:
         raise typer.BadParameter("--stdin-filename names the text from stdin: give the path - as well")
     if request.changed is not None and reads_stdin:
         raise typer.BadParameter("--changed compares files with git, and a text from stdin is none")
+    if request.write_baseline and (request.changed is not None or reads_stdin):
+        raise typer.BadParameter("--write-baseline takes whole files as known: leave out --changed and -")
 
 
 def _human_renderer() -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ace_analysis.cli.known import KnownFindings
 from ace_analysis.cli.messages import printable_path
 from ace_analysis.cli.scanning import LoadScanner, Scanner, ScanRequest, interruptible
 from ace_analysis.errors import AceError, BundleError, Cancelled, InputError, ModelError
@@ -26,7 +27,10 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPlan:
-    """What to check and how. `changed` is a revision in git, `stdin_name` what stdin is called in results."""
+    """What to check and how.
+
+    `changed` is a revision in git, `stdin_name` what stdin is called in results, `known` a baseline.
+    """
 
     paths: tuple[str, ...]
     settings: EngineSettings
@@ -34,6 +38,7 @@ class CheckPlan:
     changed: str | None = None
     sites: bool = False
     stdin_name: str = "<stdin>"
+    known: KnownFindings | None = None
 
 
 class Listener(Protocol):
@@ -67,6 +72,8 @@ class Check:
             for index, source in enumerate(sources):
                 self._listener.checking(self._name(source), index, len(sources))
                 self._check(source)
+            if self._plan.known is not None and self._plan.known.learn:
+                self._listener.note(self._plan.known.save())
         except (Cancelled, KeyboardInterrupt):
             interrupted = True
         except AceError as reason:
@@ -77,6 +84,7 @@ class Check:
             files=tuple(self._files),
             error=error,
             interrupted=interrupted,
+            known=self._plan.known.hidden if self._plan.known is not None else None,
         )
 
     def _sources(self) -> list[Found]:
@@ -107,7 +115,8 @@ class Check:
         except InputError as error:
             self._keep(FileReport(path=name, error=str(error)), CodeDocument(uri=name, text=""))
             return
-        self._scan(name, document, None if lines is None else spans_of_lines(document.text, lines))
+        path = Path(name) if source.path is _STDIN else source.path
+        self._scan(path, document, None if lines is None else spans_of_lines(document.text, lines))
 
     def _text(self, source: Found) -> str:
         limit = self._settings.max_file_bytes
@@ -115,7 +124,7 @@ class Check:
             return decode_source(read_at_most(sys.stdin.buffer, limit))
         return read_source(source.path, limit)
 
-    def _scan(self, name: str, document: CodeDocument, only: tuple[TextSpan, ...] | None) -> None:
+    def _scan(self, path: Path, document: CodeDocument, only: tuple[TextSpan, ...] | None) -> None:
         """Scan a text, or the lines asked about, and keep what there is where the scan ends early."""
         ignores = ignores_of(document)
         scopes: list[ScopeReport] = []
@@ -134,9 +143,12 @@ class Check:
             except Exception as mistake:
                 error = f"unexpected {type(mistake).__name__}: {mistake}"
                 self._listener.mistake(mistake)
+        findings = _findings(scopes, only)
+        if self._plan.known is not None and error is None and not stopped:
+            findings = self._plan.known.new(path, document, findings)
         report = FileReport(
-            path=name,
-            findings=_findings(scopes, only),
+            path=document.uri,
+            findings=findings,
             sites=tuple(
                 sorted((each for scope in scopes for each in scope.sites), key=lambda site: site.span)
             ),

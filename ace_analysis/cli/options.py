@@ -1,6 +1,7 @@
 """The options of `ace check`, and its help, apart from what they do."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,10 @@ _PARAGRAPHS = (
     All of it: --schema.""",
     """[bold]In the code.[/bold] # ace: ignore on a line, or # ace: ignore\\[off-by-one] for some kinds;
     # ace: ignore-file in one of the first ten lines.""",
+    """[bold]In a large project.[/bold] ace check --write-baseline takes what is found now as known, in
+    ace-baseline.json or the file of --baseline. With baseline = "ace-baseline.json" in \\[tool.ace.check],
+    the command and the editor show what is new. Known again is a file's finding of the same kind, text and
+    line's text, wherever the line has moved.""",
     """[bold]Before a commit.[/bold] ace check --changed HEAD, or the hook in .pre-commit-hooks.yaml.""",
 )
 EPILOG = "\n\n".join(" ".join(paragraph.split()) for paragraph in _PARAGRAPHS)
@@ -46,6 +51,16 @@ MaxFalseAlarms = Annotated[
 Changed = Annotated[
     str | None,
     typer.Option(metavar="REV", help="Only lines changed since a git revision; untracked files count whole."),
+]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="FILE", help="Show only findings that this file does not know."),
+]
+WriteBaseline = Annotated[
+    bool,
+    typer.Option(
+        "--write-baseline", help="Take all findings as known: write them into the baseline, and show none."
+    ),
 ]
 Excluded = Annotated[
     list[str] | None,

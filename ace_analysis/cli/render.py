@@ -29,11 +29,14 @@ class HumanRenderer:
     def summary(self, run: CheckRun) -> None:
         checked = len(run.files) - len(run.failed)
         with_findings = sum(bool(each.report.findings) for each in run.files)
-        found = counted(run.findings, "finding") if run.findings else "no findings"
+        new = " new" if run.known is not None else ""
+        found = counted(run.findings, f"{new} finding".lstrip()) if run.findings else f"no{new} findings"
         where = f" in {counted(with_findings, 'file')}" if with_findings else ""
         text = f"{found}{where}, {counted(checked, 'file')} checked"
         if run.failed:
             text += f", {counted(len(run.failed), 'file')} not checked"
+        if run.known:
+            text += f", {run.known:,} known"
         if run.interrupted:
             text += ", interrupted before the rest"
         self._print(Text(f"{text}.", style="bold"))

@@ -26,6 +26,7 @@ def listing_of(run: CheckRun, *, sites: bool = False) -> Json:
         "files": [_file(each, sites) for each in run.files],
         "error": run.error,
         "interrupted": run.interrupted,
+        "known": run.known,
     }
 
 
@@ -122,5 +123,9 @@ SCHEMA: Json = {
         files=array_of(_FILE, "each file that was checked, or could not be"),
         error={"type": ["string", "null"], "description": "what kept the run from being done"},
         interrupted={"type": "boolean", "description": "files that are missing were not reached"},
+        known={
+            "type": ["integer", "null"],
+            "description": "findings that the baseline knows, which are not listed; null without a baseline",
+        },
     ),
 }

@@ -22,7 +22,8 @@ class CheckedFile:
 class CheckRun:
     """`engine` is what the engine says of itself, empty where it was not needed or could not be loaded.
 
-    `error` is what kept the whole run from being done; a file's own error is in its report.
+    `error` is what kept the whole run from being done; a file's own error is in its report. `known` counts
+    the findings that a baseline keeps out of the reports; None where there is none.
     """
 
     max_false_alarms: float
@@ -30,6 +31,7 @@ class CheckRun:
     files: tuple[CheckedFile, ...] = ()
     error: str | None = None
     interrupted: bool = False
+    known: int | None = None
 
     @property
     def findings(self) -> int:
