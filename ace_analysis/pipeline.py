@@ -80,7 +80,10 @@ class AnalysisResults:
         if self.catalog:
             replicated = sum(feature.replicated for feature in self.catalog)
             lines.append(f"Error features of the bundle: {len(self.catalog)}, {replicated} replicated")
-        lines.append(f"Error features found on these pairs alone: {len(self.error_features)}")
+        significant = sum(feature.significant for feature in self.error_features)
+        lines.append(f"Error features found on these pairs alone: {significant}")
+        if self.error_features and not significant:
+            lines.append("  strongest candidates, which chance may explain:")
         known = {feature.feature_idx for feature in self.catalog}
         for feature in self.error_features[:MOST_LISTED]:
             rates = (

@@ -124,7 +124,8 @@ class ErrorFeature:
     `t_statistic` is Welch's over all sites (positive: more on wrong code), `paired_t` that of the paired,
     token-matched contrast with its `q_value`; `rate_buggy` and `rate_matched` are firing rates on wrong sites
     and on the same tokens in right code, `density` that on all tokens of ordinary code. `replicated` says
-    whether it held on projects that it was not found on.
+    whether it held on projects that it was not found on. One that is not `significant` is a candidate only:
+    chance may well explain it, as its `q_value` says.
     """
 
     feature_idx: int
@@ -138,6 +139,7 @@ class ErrorFeature:
     kinds: tuple[str, ...] = ()
     replicated: bool = False
     label: str = ""
+    significant: bool = True
 
     @property
     def direction(self) -> str:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ace_analysis.features.bundle import ErrorFeature
-from ace_analysis.features.discovery import DiscoveryOptions, discover, discover_unpaired
+from ace_analysis.features.discovery import DiscoveryOptions, discover
 from ace_analysis.features.inputs import ChangedTokens
 from ace_analysis.features.pairs import NaturalSites, PairActivations, TokenMeans
 from ace_analysis.features.reading import Reading
+from ace_analysis.features.unpaired import discover_unpaired
 
 MIN_ORDINARY_TOKENS = 5000
 """With fewer tokens in right inputs, whether a latent fires on 2 % of ordinary code can't be told."""
@@ -30,12 +31,15 @@ class Identification:
         fdr: bound on the share of false latents; 1.0 lists whatever exceeds the t-threshold.
         pooling: what stands for a whole input that has no partner, its largest or its mean activation.
         both_directions: also latents that fire more on right code, last.
+        candidates: where chance may explain every difference, how many of the strongest latents to list as
+            not significant.
     """
 
     paired: bool | None = None
     fdr: float = 0.05
     pooling: Literal["max", "mean"] = "max"
     both_directions: bool = False
+    candidates: int = 10
 
 
 def compare_pairs(
@@ -88,7 +92,12 @@ def compare_wholes(right: Reading, wrong: Reading, options: Identification) -> t
 
 def _discovery_options(options: Identification, n: int, n_ordinary: int) -> DiscoveryOptions:
     """Those of large corpora, loosened where a few inputs can't bear them."""
-    usual = DiscoveryOptions(fdr=options.fdr, both_directions=options.both_directions, resamples=0)
+    usual = DiscoveryOptions(
+        fdr=options.fdr,
+        both_directions=options.both_directions,
+        candidates=options.candidates,
+        resamples=0,
+    )
     return replace(
         usual,
         min_firing=min(usual.min_firing, max(n // 4, 2)),

@@ -119,7 +119,13 @@ class SAEDetector:
         negative_inputs: Inputs,
         options: Identification | None = None,
     ) -> list[ErrorFeature]:
-        """Latents that fire more on wrong inputs, strongest first; empty if chance explains all differences.
+        """Latents that fire more on wrong inputs, strongest first.
+
+        Either all are `significant`: `options.fdr` bounds the share of false ones. Thousands of latents are
+        tested, so this takes hundreds of pairs, or a few dozen with one kind of bug. Or, where chance may
+        explain every difference, they are the strongest candidates, each with its `q_value` and `significant`
+        False: something to look at, not a finding. Nothing exceeds the settings' `t_threshold` in an empty
+        list.
 
         Pairs are compared at the tokens in which they differ (the largest activation there), and, where the
         same tokens occur elsewhere in right inputs, with those too: a latent that stands for a token is no
@@ -151,7 +157,10 @@ class SAEDetector:
         return list(self.features)
 
     def detect(self, inputs: Inputs) -> list[Detection]:
-        """Scores of each token of each input, by the error features that were identified last."""
+        """Scores of each token of each input, by the error features that were identified last.
+
+        If those are candidates only, so are the scores: see `identify_error_features`.
+        """
         if not self.features:
             raise InputError(
                 "no error features yet: call identify_error_features first, and see what it finds"

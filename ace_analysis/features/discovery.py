@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ace_analysis.errors import InputError
 from ace_analysis.features.bundle import ErrorFeature
-from ace_analysis.features.contrast import Contrast, Family, contrast_of, family_of, welch
-from ace_analysis.features.matrices import FloatArray, column_mean, column_sum, firing
+from ace_analysis.features.candidates import fires_as_it_says, strongest
+from ace_analysis.features.contrast import Contrast, Family, contrast_of, family_of
+from ace_analysis.features.matrices import FloatArray, column_mean, firing
 from ace_analysis.features.pairs import ALL_KINDS, NaturalSites, PairActivations, TokenMeans
-from ace_analysis.features.significance import benjamini_hochberg, p_above, simes, z_of
+from ace_analysis.features.significance import benjamini_hochberg, simes
 
 MIN_PROJECTS = 5
 """With fewer, drawing projects again says nothing about stability."""
@@ -44,6 +44,8 @@ class DiscoveryOptions:
         resamples: how often the projects are drawn again; 0 leaves stability out.
         min_stability: share of those draws in which the latent has to be listed.
         both_directions: also list latents that fire less on wrong code (behind the others).
+        candidates: where nothing passes, list the strongest latents that were tested, up to so many, as not
+            significant.
     """
 
     fdr: float = 0.05
@@ -54,6 +56,7 @@ class DiscoveryOptions:
     resamples: int = 200
     min_stability: float = 0.5
     both_directions: bool = False
+    candidates: int = 0
     seed: int = 0
 
 
@@ -124,8 +127,10 @@ def discover(
     share = options.fdr * float((q <= options.fdr).sum()) / max(int(np.isfinite(q).sum()), 1)
     found = {int(latent): _best(contrasts, by_family[:, latent], share) for latent in np.flatnonzero(kept)}
     listed = (_feature(latent, best, q, density) for latent, best in found.items())
-    listed = [each for each in listed if natural is None or _fires_as_it_says(each)]
+    listed = [each for each in listed if natural is None or fires_as_it_says(each)]
     shown = _replicated(listed, found, again)
+    if not shown and options.candidates:
+        shown = _candidates(contrasts, by_family, q, density, options)
     return Discovery(
         features=tuple(sorted(shown, key=lambda feature: -feature.paired_t)),
         families={contrast.kind: contrast for contrast in contrasts},
@@ -234,10 +239,21 @@ def _feature(latent: int, best: _Best, q: FloatArray, density: FloatArray) -> Er
     )
 
 
-def _fires_as_it_says(feature: ErrorFeature) -> bool:
-    """Whether it also fires more often, not only more strongly, where its t says so."""
-    more_often = feature.rate_buggy > feature.rate_matched
-    return more_often if feature.paired_t > 0 else not more_often
+def _candidates(
+    contrasts: Sequence[Contrast],
+    by_family: FloatArray,
+    q: FloatArray,
+    density: FloatArray,
+    options: DiscoveryOptions,
+) -> list[ErrorFeature]:
+    """The strongest of what was tested and can't be told from chance, each by what shows it best."""
+    found: list[ErrorFeature] = []
+    for latent in np.flatnonzero(np.isfinite(q)):
+        contrast = contrasts[int(np.nanargmin(by_family[:, latent]))]
+        kinds = () if contrast.kind == ALL_KINDS else (contrast.kind,)
+        feature = _feature(int(latent), _Best(contrast, kinds), q, density)
+        found.append(replace(feature, significant=False))
+    return strongest(found, options.candidates, both_directions=options.both_directions)
 
 
 def _replicated(
@@ -255,33 +271,3 @@ def _replicated(
         replace(feature, replicated=bool(value < REPLICATION_Q))
         for feature, value in zip(features, q, strict=True)
     ]
-
-
-def discover_unpaired(
-    buggy: sparse.csr_array, clean: sparse.csr_array, options: DiscoveryOptions, density: FloatArray
-) -> tuple[ErrorFeature, ...]:
-    """Error features from observations `[text, latent]` that belong to no pairs: Welch's t decides alone.
-
-    `paired_t` is Welch's t then, and `rate_matched` the rate on right texts.
-    """
-    t, degrees = welch(buggy, clean)
-    fires = column_sum(firing(buggy)) + column_sum(firing(clean))
-    p = p_above(z_of(t if not options.both_directions else np.abs(t), degrees))
-    p = np.minimum(2 * p, 1.0) if options.both_directions else p
-    p[(fires < options.min_firing) | (density > options.max_density)] = np.nan
-    q = benjamini_hochberg(p)
-    rate_buggy, rate_clean = column_mean(firing(buggy)), column_mean(firing(clean))
-    listed = [
-        ErrorFeature(
-            feature_idx=int(latent),
-            t_statistic=float(t[latent]),
-            paired_t=float(t[latent]),
-            q_value=float(q[latent]),
-            separation=float(rate_buggy[latent] - rate_clean[latent]),
-            rate_buggy=float(rate_buggy[latent]),
-            rate_matched=float(rate_clean[latent]),
-            density=float(density[latent]),
-        )
-        for latent in np.flatnonzero(q <= options.fdr)
-    ]
-    return tuple(sorted(listed, key=lambda feature: -feature.t_statistic))

@@ -1,5 +1,6 @@
 """The whole of ACE in one call, on a tiny model with and without a bundle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,10 @@ def test_a_summary_names_the_place_and_a_limited_number() -> None:
     assert "snippet 0, line 1, column 6: '<': this comparison looks wrong (probability 0.43)" in summary
     assert "Findings: 25 in 1 snippets" in summary and "  and 5 more" in summary
     assert "latent 3: fires on 5.0% of wrong places, 1.0% of right ones, t 4.0, also in the bundle" in summary
+
+
+def test_a_summary_says_that_chance_may_explain_candidates() -> None:
+    candidates = (replace(FEATURE, significant=False, q_value=0.6),)
+    summary = AnalysisResults(model="m", snippets=(), findings=(), error_features=candidates).summary()
+    assert "Error features found on these pairs alone: 0\n" in summary
+    assert "strongest candidates, which chance may explain:\n  latent 3: fires on 5.0%" in summary

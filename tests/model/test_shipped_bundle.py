@@ -1,6 +1,7 @@
 """What ships, with the real model: findings on the example, and evidence that holds."""
 
 import ast
+import heapq
 import json
 import sys
 from pathlib import Path
@@ -121,3 +122,18 @@ def test_the_detector_finds_error_features_in_the_shipped_coder(bundle: Bundle) 
         assert feature.t_statistic > 2 and feature.rate_buggy > feature.rate_matched
     (detection,) = detector.detect([pairs[0].negative])
     assert len(detection.scores) == len(detection.ids) and max(detection.scores) > 0
+
+
+def test_a_few_mixed_pairs_give_error_features_or_candidates_that_say_what_they_are(bundle: Bundle) -> None:
+    """Two dozen bugs of all kinds prove little; the strongest latents are told with their q-values."""
+    scanner = load_scanner(DEFAULT_MODEL, device="cpu", dtype="float32", n_blocks=bundle.layer + 1)
+    detector = SAEDetector(scanner, bundle.layer)
+    detector.use_sae(bundle.coder)
+    texts = [each.text for each in functions_of_file(Path(heapq.__file__), project="stdlib")][:8]
+    pairs = [pair for text in texts for pair in MutationGenerator(1).generate_pairs([text])[:3]]
+    found = detector.identify_error_features(
+        positive_inputs=[pair.positive for pair in pairs], negative_inputs=[pair.negative for pair in pairs]
+    )
+    assert len(pairs) >= 16 and found and len({feature.significant for feature in found}) == 1
+    for feature in found:
+        assert feature.significant == (feature.q_value <= 0.05) and feature.rate_buggy > feature.rate_matched

@@ -152,9 +152,38 @@ def test_chance_gives_no_discoveries(qwen: Any) -> None:
         marked, _ = with_token(right, BUG, seed)
         wrong = torch.where(marked == BUG, other, right)
         differ = (wrong != right).any(dim=1)
-        listed += bool(detector.identify_error_features(right[differ], wrong[differ]))
-        listed += bool(detector.identify_error_features(right, other, Identification(paired=False)))
+        for found in (
+            detector.identify_error_features(right[differ], wrong[differ]),
+            detector.identify_error_features(right, other, Identification(paired=False)),
+        ):
+            assert len({feature.significant for feature in found}) <= 1
+            listed += any(feature.significant for feature in found)
     assert listed <= 3, "of 20; 3 or fewer in 98 of 100 such tests"
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_where_nothing_is_proven_the_strongest_candidates_are_listed_as_such(qwen: Any, paired: bool) -> None:
+    """One pair in four has the bug: too few to prove a latent, and still it leads the candidates."""
+    detector = SAEDetector(qwen, layer=LAYER, settings=SaeSettings(t_threshold=0.5))
+    detector.use_sae(coder_that_fires_on(qwen, BUG))
+    right = ordinary(1, n=16)
+    marked, _ = with_token(right, BUG)
+    wrong = torch.where(marked == BUG, right % (ORDINARY - 1) + 1, right)
+    wrong[:4] = marked[:4]
+    options = Identification(paired=paired, candidates=5)
+    found = detector.identify_error_features(right, wrong, options)
+    assert 0 < len(found) <= 5 and PLANTED in {feature.feature_idx for feature in found}
+    for feature in found:
+        assert not feature.significant and feature.q_value > options.fdr
+        assert feature.t_statistic > 0 and feature.rate_buggy > feature.rate_matched
+    assert detector.detect(marked[:4])[0].scores[0] == 0.0
+    assert not detector.identify_error_features(right, wrong, Identification(paired=paired, candidates=0))
+
+
+def test_proven_features_have_no_candidates_beside_them(detector: SAEDetector) -> None:
+    right = ordinary(1)
+    found = detector.identify_error_features(right, with_token(right, BUG)[0])
+    assert found and all(feature.significant and feature.q_value <= 0.05 for feature in found)
 
 
 def test_latents_of_right_code_come_last_and_only_on_request(detector: SAEDetector) -> None:
