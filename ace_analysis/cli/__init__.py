@@ -5,6 +5,7 @@ Each command's code is imported when that command is used, and torch not before 
 
     check           likely bugs in files                     check.py, checking.py, render.py, progress.py
     explain         why a place is a finding                 explain.py, explain_render.py
+    report          a file's findings as a page to look at   report.py
     circuit         the heads and MLPs behind a place        circuit.py
     fix             what could stand in a wrong place        fix.py, fixing.py
     model, cache    weights, and everything that is kept     models.py
@@ -28,6 +29,7 @@ from ace_analysis.cli.explain import DASH_IS_A_FILE, explain_command
 from ace_analysis.cli.fix import fix_command
 from ace_analysis.cli.group import AceGroup
 from ace_analysis.cli.options import EPILOG
+from ace_analysis.cli.report import report_command
 from ace_analysis.cli.serve import PASSED_ON, serve_command, worker_command
 
 app = typer.Typer(
@@ -42,6 +44,7 @@ app.command("check", epilog=EPILOG)(check_command)
 app.command("explain", epilog=ABOUT_EXPLAIN, context_settings=DASH_IS_A_FILE)(explain_command)
 app.command("circuit", epilog=ABOUT_CIRCUIT)(circuit_command)
 app.command("fix")(fix_command)
+app.command("report")(report_command)
 app.command("serve", context_settings=PASSED_ON)(serve_command)
 app.command("worker", context_settings=PASSED_ON)(worker_command)
 
