@@ -61,6 +61,8 @@ class ScanRequest:
     text: str
     priority: Priority = Priority.VISIBLE
     first: TextSpan | None = None
+    sites: bool = False
+    """Whether the scores of all candidate sites are wanted."""
     max_false_alarms: float | None = None
 
 

@@ -13,6 +13,7 @@ from ace_lsp.features.explaining import Explainer
 from ace_lsp.features.lenses import Lenses
 from ace_lsp.features.progress import ProgressBar
 from ace_lsp.features.regenerating import Regenerator
+from ace_lsp.features.reporting import Reporter
 from ace_lsp.features.status import StatusReporter
 from ace_lsp.features.workspace import WorkspaceScan
 from ace_lsp.publishing import Publisher
@@ -41,6 +42,7 @@ class Parts:
         self.watch.start(server.initialization_options)
         self.explainer = Explainer(server, self)
         self.regenerator = Regenerator(server, self)
+        self.reporter = Reporter(server, self)
         self.lenses = Lenses(server, self)
         self.workspace_scan = WorkspaceScan(server, self)
         self.commands = Commands(server, self)

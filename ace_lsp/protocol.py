@@ -1,6 +1,7 @@
 """pygls' language server protocol with its measured defects corrected.
 
-Each correction names the letter that its test in tests/protocol/test_conformance.py bears:
+Each correction names the letter that its test in tests/protocol/test_conformance.py bears; PYGLS.md says of
+each what pygls does, so that it can be reported:
 
     a  a request before `initialize` is answered ServerNotInitialized
     b  a notification before `initialize` is dropped, except `exit`

@@ -186,6 +186,10 @@ def _commands(server: AceServer) -> None:
     async def regenerate(uri: str, where: Any, options: Any = None) -> Any:
         return await server.parts.commands.regenerate(uri, where, options)
 
+    @server.command("ace.report")
+    async def report(uri: str, options: Any = None) -> Any:
+        return await server.parts.commands.report(uri, options)
+
     @server.command("ace.analyzeWorkspace")
     async def analyze_workspace() -> Any:
         return await server.parts.commands.analyze_workspace()

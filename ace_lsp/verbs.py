@@ -28,6 +28,8 @@ class Verbs(ABC):
         self, request: ScanRequest, on_scope: Callable[[ScopeReport], None]
     ) -> tuple[ScopeReport, ...]:
         params: dict[str, Any] = {"uri": request.uri, "version": request.version, "text": request.text}
+        if request.sites:
+            params["sites"] = True
         if request.first is not None:
             params["first"] = [request.first.start, request.first.end]
         if request.max_false_alarms is not None:

@@ -14,7 +14,8 @@ from ace_lsp.features.arguments import options_of, position_of, range_of, uri_of
 from ace_lsp.features.explaining import NothingThere
 from ace_lsp.features.progress import CancelledByPerson, watched
 from ace_lsp.features.regenerating import NoPlace
-from ace_lsp.features.showing import show
+from ace_lsp.features.reporting import NoDocument
+from ace_lsp.features.showing import open_page, show
 from ace_lsp.features.status import sentence_of
 from ace_lsp.features.workspace import NoWorkspace, Result
 from ace_lsp.sessions import NotAnalysed
@@ -39,15 +40,18 @@ class Commands:
         return dataclasses.asdict(summary)
 
     async def explain_here(self, uri: object, position: object, options: object = None) -> dict[str, Any]:
-        """Why the model says what it says of a place: shown, unless `show` is false, and returned."""
+        """Why the model says what it says of a place: shown, unless `show` is false, and returned; with
+        `html` as a page, too."""
         name = "ace.explainHere"
         address, where = uri_of(name, uri), position_of(name, position)
-        wanted = options_of(name, options, show=True)
+        wanted = options_of(name, options, show=True, html=False)
         async with _told():
             explained = await watched(
                 self._server,
                 "ACE: explaining",
-                lambda report: self._parts.explainer.explain_here(address, where, report),
+                lambda report: self._parts.explainer.explain_here(
+                    address, where, report, html=wanted["html"]
+                ),
             )
         if wanted["show"]:
             await show(self._server, "explanation", explained["markdown"], explained["plain"])
@@ -66,6 +70,21 @@ class Commands:
                 )
             except CancelledByPerson:
                 return {"applied": False, "reason": "cancelled"}
+
+    async def report(self, uri: object, options: object = None) -> dict[str, Any]:
+        """A document's findings as a page: its address, and shown in a browser unless `show` is false."""
+        address = uri_of("ace.report", uri)
+        wanted = options_of("ace.report", options, show=True)
+        async with _told():
+            made = await watched(
+                self._server,
+                "ACE: making the report",
+                lambda report: self._parts.reporter.report(address, report),
+            )
+        if wanted["show"] and not await open_page(self._server, made["uri"]):
+            message = f"ACE: the report is at {made['uri']}"
+            self._server.window_show_message(types.ShowMessageParams(types.MessageType.Info, message))
+        return made
 
     async def analyze_workspace(self) -> dict[str, Any]:
         """Analyse every Python file of the workspace; what is found is shown as it comes."""
@@ -131,5 +150,5 @@ async def _told() -> AsyncIterator[None]:
         yield
     except CancelledByPerson as error:
         raise JsonRpcException("cancelled", types.LSPErrorCodes.RequestCancelled) from error
-    except (NotAnalysed, NothingThere, NoPlace, NoWorkspace, AceError) as error:
+    except (NotAnalysed, NothingThere, NoPlace, NoWorkspace, NoDocument, AceError) as error:
         raise JsonRpcException(str(error), types.LSPErrorCodes.RequestFailed) from error

@@ -17,7 +17,7 @@ from lsprotocol import types
 from ace_analysis.report.attribution import Attribution
 from ace_analysis.report.attribution_wire import attribution_to_wire
 from ace_analysis.report.finding import Finding
-from ace_analysis.source.document import TextSpan
+from ace_analysis.source.document import CodeDocument, TextSpan
 from ace_lsp.analyst import ExplainRequest, OnProgress, Priority, State
 from ace_lsp.features.hover import Told, hover_of, markdown_of, plain_of
 from ace_lsp.features.pages import LatentPages
@@ -80,7 +80,7 @@ class Explainer:
         return self._hover(unit, self._told(unit, finding, why, note))
 
     async def explain_here(
-        self, uri: str, position: types.Position, on_progress: OnProgress
+        self, uri: str, position: types.Position, on_progress: OnProgress, *, html: bool = False
     ) -> dict[str, Any]:
         """Why a finding was found, or what the model expects there; raises NothingThere, AnalystError."""
         place = self._place(uri, position)
@@ -96,7 +96,9 @@ class Explainer:
             raise NothingThere("the document was changed or closed, or the explanation was cancelled")
         why = asked.task.result()
         told = self._told(unit, finding, why, "")
+        page = {"html": _page_of(unit, why)} if html else {}
         return {
+            **page,
             "attribution": attribution_to_wire(why),
             "markdown": markdown_of(told),
             "plain": plain_of(told),
@@ -205,6 +207,13 @@ def _words(unit: Unit) -> Callable[[TextSpan], str]:
         return f"cell {unit.parts.index(part) + 1}, {line}" if unit.is_notebook else line
 
     return words
+
+
+def _page_of(unit: Unit, why: Attribution) -> str:
+    from ace_analysis.report.html import document_of, why_html
+
+    document = CodeDocument(uri=unit.uri, text=unit.text, version=unit.version)
+    return document_of(f"ACE: {why.target.text}", why_html(document, why))
 
 
 def _nobody(_: str, __: float | None) -> None:

@@ -1,5 +1,9 @@
 """Pausing, another model, and what may be switched on."""
 
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
@@ -97,3 +101,33 @@ async def test_findings_with_the_same_latent_name_each_other(start):
         for one, other in ((first, second), (second, first)):
             (also,) = [each for each in one.related_information if "also behind" in each.message]
             assert also.location.range == other.range
+
+
+async def test_the_report_is_a_page_that_is_opened_in_a_browser(start, monkeypatch, tmp_path):
+    monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path / "cache"))
+    async with start() as editor:
+        editor.open(URI, BUGGY)
+        answer = await editor.command("ace.report", URI)
+        assert (answer.findings, answer.explained) == (1, 1)
+        (shown,) = editor.documents_shown
+        assert shown.external and shown.uri == answer.uri
+        page = Path(urlsplit(answer.uri).path).read_text()
+        assert "BUG" in page and "/project/a.py" in page
+        with pytest.raises(JsonRpcException, match="expected a Python document that is open"):
+            await editor.command("ace.report", "file:///no.py")
+
+
+async def test_without_a_browser_it_is_said_where_the_report_is_and_without_room_why_there_is_none(
+    start, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path / "cache"))
+    async with start("emacs") as editor:
+        editor.open(URI, BUGGY + "# NO_WHY\n")
+        answer = await editor.command("ace.report", URI)
+        assert (answer.findings, answer.explained) == (1, 0)
+        assert answer.uri in editor.client.messages[0].message
+        assert "expected a scope of at most" in Path(urlsplit(answer.uri).path).read_text()
+        shutil.rmtree(tmp_path / "cache")
+        (tmp_path / "cache").write_text("no folder")
+        with pytest.raises(JsonRpcException, match="the page can't be written"):
+            await editor.command("ace.report", URI)

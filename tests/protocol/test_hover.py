@@ -160,7 +160,7 @@ async def test_an_explanation_that_was_asked_for_shows_progress_and_its_cancel_e
         ),
         ([URI, {"line": -1, "character": 0}], -32602, "expected {line, character}"),
         ([URI, "here"], -32602, "expected {line, character}, got 'here'"),
-        ([URI, {"line": 0, "character": 0}, {"sow": True}], -32602, "expected one of show, got 'sow'"),
+        ([URI, {"line": 0, "character": 0}, {"sow": True}], -32602, "expected one of show, html, got 'sow'"),
         ([URI, {"line": 0, "character": 0}, {"show": 1}], -32602, "show: expected bool, got 1"),
         ([URI, {"line": 0, "character": 0}, 3], -32602, "expected options by name, got 3"),
     ],
@@ -193,3 +193,13 @@ def test_the_profiles_are_those_of_the_editors_and_differ_in_what_matters():
     assert edits == {"vscode": True, "neovim": False, "emacs": True}
     assert said["neovim"]["general"]["positionEncodings"][0] == "utf-8"
     assert said["emacs"]["general"]["positionEncodings"][0] == "utf-32"
+
+
+async def test_a_plugin_gets_an_explanation_as_a_page_when_it_asks_for_one(start):
+    async with start() as editor:
+        editor.open(URI, BUGGY)
+        await editor.shown(URI, 1, 1)
+        where = {"line": 1, "character": 11}
+        answer = await editor.command("ace.explainHere", URI, where, {"show": False, "html": True})
+        assert answer.html.startswith("<!doctype html>") and "<script" not in answer.html
+        assert "Content-Security-Policy" in answer.html

@@ -87,3 +87,21 @@ async def test_closing_takes_back_what_every_cell_showed(start):
         )
         await editor.shown(uri(0), None, 0)
         await editor.shown(uri(1), None, 0)
+
+
+async def test_hovers_and_actions_of_a_cell_are_about_that_cell(start):
+    async with start("vscode") as editor:
+        opened(editor, "# first", "x = 1\ny = BUG")
+        await editor.shown(uri(1), 1, 1)
+        hover = await editor.hover(uri(1), 1, 5)
+        assert hover.range.start == types.Position(1, 4)
+        assert "cell 2, line 2" in hover.contents.value
+        assert await editor.hover(uri(0), 0, 0) is None
+        assert await editor.actions(uri(0), (0, 0, 0, 0)) == []
+        actions = await editor.actions(uri(1), (1, 4, 1, 4))
+        on_line, in_file = [each.edit.document_changes[0] for each in actions if each.edit is not None]
+        assert (on_line.text_document.uri, in_file.text_document.uri) == (uri(1), uri(0))
+        where = {"start": {"line": 1, "character": 4}, "end": {"line": 1, "character": 7}}
+        answer = await editor.command("ace.regenerate", uri(1), where, {"apply": False})
+        assert answer.fixes[0]["uri"] == uri(1)
+        assert answer.fixes[0]["range"]["start"] == {"line": 1, "character": 4}

@@ -79,6 +79,61 @@ async def test_the_real_model_shows_in_the_editor_what_the_command_line_prints(s
         assert {each.source for each in found} == {"ace"}
 
 
+@pytest.mark.model
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("profile", ["vscode", "neovim", "emacs"])
+async def test_with_the_real_model_a_finding_is_shown_explained_and_ignored_in_each_editor(start, profile):
+    async with start(profile, worker=LOCAL) as editor:
+        editor.patience = LONG
+        uri = EXAMPLE.as_uri()
+        editor.open(uri, EXAMPLE.read_text())
+        assert (await editor.command("ace.analyzeFile", uri)).findings > 0
+        items = (await editor.pull(uri)).items if profile == "vscode" else await editor.shown(uri, 1)
+        first = items[0].range.start
+        await explained(editor, uri, first)
+        text = (await editor.hover(uri, first.line, first.character)).contents.value
+        for expected in (
+            "Latents that fired",
+            "Source tokens that drive it",
+            "Heads",
+            "Layers",
+            "Unexplained",
+        ):
+            assert f"**{expected}**" in text or expected in text
+        assert "%" not in text
+        where = (first.line, first.character, first.line, first.character)
+        (ignore,) = [each for each in await editor.actions(uri, where) if "Ignore this" in each.title]
+        editor.apply(ignore.edit)
+        assert (await editor.command("ace.analyzeFile", uri)).findings < len(items)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(600)
+async def test_with_the_real_model_a_fix_is_looked_for_and_is_an_edit_or_said_not_to_be_there(start):
+    text = (
+        "def clamp(value, low, high):\n    if value > low:\n        return low\n    return min(value, high)\n"
+    )
+    async with start("neovim", worker=LOCAL) as editor:
+        editor.patience = LONG
+        editor.open("untitled:1", text)
+        await editor.command("ace.analyzeFile", "untitled:1")
+        selection = (1, 4, 1, 19)
+        (action,) = await editor.actions("untitled:1", selection, "refactor")
+        answer = await editor.run_command_of(action)
+        assert answer.applied is bool(answer.fixes)
+        if answer.applied:
+            assert editor.texts["untitled:1"] != text
+            compile(editor.texts["untitled:1"], "fixed", "exec")
+        else:
+            assert "passes all of its checks" in answer.reason
+
+
+async def explained(editor, uri: str, where: types.Position) -> None:
+    """Wait until the explanation is there: a busy machine may need longer than a hover waits."""
+    place = {"line": where.line, "character": where.character}
+    await editor.command("ace.explainHere", uri, place, {"show": False})
+
+
 CHECK = "from ace_analysis.cli import main; main()"
 
 
