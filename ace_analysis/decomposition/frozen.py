@@ -23,12 +23,8 @@ FrozenGate = Literal["gate_frozen", "half"]
 FROZEN_GATES: tuple[FrozenGate, ...] = get_args(FrozenGate)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Slopes:
-    """A frozen MLP between its two linear maps: `up * x_up + gate * x_gate`; `gate` None: 0 throughout."""
-
-    up: Float[Tensor, "pos d_mlp"]
-    gate: Float[Tensor, "pos d_mlp"] | None
+Slopes = tuple[Float[Tensor, "pos d_mlp"], Float[Tensor, "pos d_mlp"] | None]
+"""An MLP made linear between its maps, `first * x_up + second * x_gate`; None: 0 throughout."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +32,8 @@ class FrozenBlock:
     """What one block did. Scales are those of its norms, None for a norm that the family lacks.
 
     `q` and `k` are rotated. `attention_write` and `mlp_write` are what was added to the residual stream,
-    `attention_out` and `mlp_out` the same before a norm behind them. `slopes` make the MLP linear by a rule,
-    `tangent` by its derivative.
+    `attention_out` and `mlp_out` the same before a norm behind them. `gate` (None where there is none) and
+    `up` are what the MLP's activation and product take.
     """
 
     resid_pre: Float[Tensor, "pos d_model"]
@@ -51,8 +47,8 @@ class FrozenBlock:
     after_attention_scale: Float[Tensor, "pos 1"] | None
     attention_write: Float[Tensor, "pos d_model"]
     mlp_scale: Float[Tensor, "pos 1"]
-    slopes: Slopes
-    tangent: Slopes
+    gate: Float[Tensor, "pos d_mlp"] | None
+    up: Float[Tensor, "pos d_mlp"]
     mlp_out: Float[Tensor, "pos d_model"]
     after_mlp_scale: Float[Tensor, "pos 1"] | None
     mlp_write: Float[Tensor, "pos d_model"]
@@ -111,7 +107,7 @@ def freeze(
     blocks: list[FrozenBlock] = []
     for block in anatomy.blocks[:n_blocks]:
         ask(cancelled)
-        frozen = _run(block, resid, rope, gate)
+        frozen = _run(block, resid, rope)
         blocks.append(frozen)
         resid = resid + frozen.attention_write + frozen.mlp_write
     return FrozenRun(anatomy, gate, tuple(blocks), resid)
@@ -166,11 +162,11 @@ def secant(
 
 def slopes_of(
     mlp: FeedForward,
-    gate: Float[Tensor, "*pos d_mlp"] | None,
-    up: Float[Tensor, "*pos d_mlp"],
+    gate: Float[Tensor, "pos d_mlp"] | None,
+    up: Float[Tensor, "pos d_mlp"],
     rule: FrozenGate,
-) -> tuple[Float[Tensor, "*pos d_mlp"], Float[Tensor, "*pos d_mlp"] | None]:
-    """The slopes of `rules.gated`, `rules.activation_frozen` at one run: of the up and of the gate side."""
+) -> Slopes:
+    """The slopes of a frozen rule (`rules.gated`, `rules.activation`) at one run."""
     if gate is None:
         return secant(up, mlp.activation), None
     if rule == "gate_frozen":
@@ -181,8 +177,8 @@ def slopes_of(
 
 def derivatives_of(
     mlp: FeedForward, gate: Float[Tensor, "pos d_mlp"] | None, up: Float[Tensor, "pos d_mlp"]
-) -> tuple[Float[Tensor, "pos d_mlp"], Float[Tensor, "pos d_mlp"] | None]:
-    """The derivatives of the MLP's inside at one run, by its up and by its gate side."""
+) -> Slopes:
+    """The derivatives of the same at one run."""
     with torch.enable_grad():
         x = (up if gate is None else gate).detach().requires_grad_()
         y = mlp.activation(x)
@@ -190,7 +186,7 @@ def derivatives_of(
     return (slope, None) if gate is None else (y.detach(), up * slope)
 
 
-def _run(block: Block, resid: Tensor, rope: Rope, rule: FrozenGate) -> FrozenBlock:
+def _run(block: Block, resid: Tensor, rope: Rope) -> FrozenBlock:
     attention, mlp = block.attn, block.mlp
     attention_scale = scale_of(resid, block.before_attention)
     x = normed(resid, block.before_attention, attention_scale)
@@ -206,8 +202,7 @@ def _run(block: Block, resid: Tensor, rope: Rope, rule: FrozenGate) -> FrozenBlo
     mlp_scale = scale_of(middle, block.before_mlp)
     x = normed(middle, block.before_mlp, mlp_scale)
     gate, up = None if mlp.gate is None else linear(x, mlp.gate), linear(x, mlp.up)
-    slopes = Slopes(*slopes_of(mlp, gate, up, rule))
-    hidden = slopes.up * up if slopes.gate is None or gate is None else slopes.up * up + slopes.gate * gate
+    hidden = mlp.activation(up) if gate is None else mlp.activation(gate) * up
     mlp_out = linear(hidden, mlp.down)
     mlp_write, after_mlp_scale = _written(mlp_out, block.after_mlp)
     return FrozenBlock(
@@ -222,8 +217,8 @@ def _run(block: Block, resid: Tensor, rope: Rope, rule: FrozenGate) -> FrozenBlo
         after_attention_scale=after_attention_scale,
         attention_write=attention_write,
         mlp_scale=mlp_scale,
-        slopes=slopes,
-        tangent=Slopes(*derivatives_of(mlp, gate, up)),
+        gate=gate,
+        up=up,
         mlp_out=mlp_out,
         after_mlp_scale=after_mlp_scale,
         mlp_write=mlp_write,

@@ -34,7 +34,7 @@ class Footprint:
         d_mlp = mlp.up.weight.shape[0]
         heads = attention.n_heads * attention.head_dim
         scores = attention.n_heads * length * length
-        kept = length * (4 * anatomy.d_model + heads + 2 * d_mlp) + scores
+        kept = length * (5 * anatomy.d_model + 4 * heads + 2 * d_mlp) + scores
         row = length * (8 * anatomy.d_model + 6 * heads + 8 * d_mlp) + 5 * scores
         size = torch.empty(0, dtype=anatomy.dtype).element_size()
         return cls(n_blocks * kept * size, row * size)

@@ -16,7 +16,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Block, Linear, Norm
-from ace_analysis.decomposition.frozen import FrozenBlock, FrozenRun, ask
+from ace_analysis.decomposition.frozen import (
+    FrozenBlock,
+    FrozenGate,
+    FrozenRun,
+    ask,
+    derivatives_of,
+    slopes_of,
+)
 from ace_analysis.decomposition.patterns import Rope, scores_of, through_scores, turned_back
 from ace_analysis.decomposition.readout import BoundTarget
 from ace_analysis.model.scan import never
@@ -63,7 +70,7 @@ def pull_back(
     gradient = target.readout.gradient(run.length)
 
     def step(layer: int) -> _Step:
-        return _Step(run.anatomy.blocks[layer], run.blocks[layer], rope, tangent)
+        return _Step(run.anatomy.blocks[layer], run.blocks[layer], rope, run.gate, tangent)
 
     if site.stream == "z":
         z = torch.zeros_like(run.blocks[site.layer].z)
@@ -86,6 +93,7 @@ class _Step:
     block: Block
     frozen: FrozenBlock
     rope: Rope
+    gate: FrozenGate
     tangent: bool
 
     def through_block(self, layer: int, after: Float[Tensor, "pos d_model"]) -> Pulled:
@@ -139,7 +147,6 @@ class _Step:
     ) -> tuple[Float[Tensor, "row d_model"], Float[Tensor, ""]]:
         """From the gradient at some rows of what an MLP writes to that at what it reads."""
         mlp, frozen, every = self.block.mlp, self.frozen, len(rows) == len(self.frozen.z)
-        slopes = frozen.tangent if self.tangent else frozen.slopes
 
         def at(values: Tensor) -> Tensor:
             return values if every else values[rows]
@@ -148,10 +155,14 @@ class _Step:
         scale = None if scale is None else at(scale)
         written, bias = self._through_norm(after, self.block.after_mlp, scale, at(frozen.mlp_out))
         hidden, down_bias = _through_linear(written, mlp.down)
-        inside, up_bias = _through_linear(hidden * at(slopes.up), mlp.up)
+        gate, up = None if frozen.gate is None else at(frozen.gate), at(frozen.up)
+        by_up, by_gate = (
+            derivatives_of(mlp, gate, up) if self.tangent else slopes_of(mlp, gate, up, self.gate)
+        )
+        inside, up_bias = _through_linear(hidden * by_up, mlp.up)
         bias = bias + down_bias + up_bias
-        if mlp.gate is not None and slopes.gate is not None:
-            more, gate_bias = _through_linear(hidden * at(slopes.gate), mlp.gate)
+        if mlp.gate is not None and by_gate is not None:
+            more, gate_bias = _through_linear(hidden * by_gate, mlp.gate)
             inside, bias = inside + more, bias + gate_bias
         before, norm_bias = self._through_norm(
             inside, self.block.before_mlp, at(frozen.mlp_scale), at(frozen.resid_mid)

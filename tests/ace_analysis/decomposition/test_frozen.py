@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Anatomy
-from ace_analysis.decomposition.frozen import FROZEN_GATES, FrozenGate, freeze, secant
+from ace_analysis.decomposition.frozen import (
+    FROZEN_GATES,
+    FrozenGate,
+    derivatives_of,
+    freeze,
+    secant,
+    slopes_of,
+)
 from ace_analysis.decomposition.logits import logits_of
 from ace_analysis.decomposition.patterns import visible
 from ace_analysis.errors import Cancelled, InputError
@@ -16,10 +23,9 @@ OWN = 2e-5
 """Hugging Face computes norms, rotations and patterns in fp32 even in a float64 model."""
 
 
-@pytest.mark.parametrize("gate", FROZEN_GATES)
-def test_the_logits_are_the_models_own(causal: Any, ids: Tensor, gate: FrozenGate) -> None:
+def test_the_logits_are_the_models_own(causal: Any, ids: Tensor) -> None:
     anatomy = Anatomy.of(causal)
-    run = freeze(anatomy, ids, anatomy.n_blocks, gate=gate)
+    run = freeze(anatomy, ids, anatomy.n_blocks)
     with torch.no_grad():
         expected = causal(ids).logits[0]
     assert (logits_of(anatomy, run.resid) - expected).abs().max() < OWN * expected.abs().max()
@@ -48,6 +54,28 @@ def test_what_a_block_writes_adds_up_to_the_stream_behind_it(anatomy: Anatomy, i
     for layer, block in enumerate(run.blocks):
         after = block.resid_pre + block.attention_write + block.mlp_write
         assert torch.allclose(after, run.resid_post(layer), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("gate", FROZEN_GATES)
+def test_slopes_are_complete_and_derivatives_are_autograds(
+    anatomy: Anatomy, starcoder2: Any, ids: Tensor, gate: FrozenGate
+) -> None:
+    for each in (anatomy, Anatomy.of(starcoder2)):
+        mlp, frozen = each.blocks[0].mlp, freeze(each, ids, 1).blocks[0]
+        up = frozen.up.clone().requires_grad_()
+        opened = None if frozen.gate is None else frozen.gate.clone().requires_grad_()
+        inside = mlp.activation(up) if opened is None else mlp.activation(opened) * up
+        by_up, by_gate = slopes_of(mlp, frozen.gate, frozen.up, gate)
+        whole = by_up * frozen.up
+        whole = whole if by_gate is None or frozen.gate is None else whole + by_gate * frozen.gate
+        assert torch.allclose(whole, inside, rtol=0, atol=1e-12)
+        sides = [up] if opened is None else [up, opened]
+        for expected, got in zip(
+            torch.autograd.grad(inside.sum(), sides),
+            derivatives_of(mlp, frozen.gate, frozen.up),
+            strict=False,
+        ):
+            assert got is not None and torch.allclose(got, expected, rtol=0, atol=1e-12)
 
 
 def test_patterns_are_causal_sum_to_one_and_keep_to_the_window(anatomy: Anatomy, ids: Tensor) -> None:

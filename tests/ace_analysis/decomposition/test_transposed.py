@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Anatomy
-from ace_analysis.decomposition.frozen import FROZEN_GATES, FrozenGate, FrozenRun, freeze, linear, normed
+from ace_analysis.decomposition.frozen import (
+    FROZEN_GATES,
+    FrozenGate,
+    FrozenRun,
+    freeze,
+    linear,
+    normed,
+    slopes_of,
+)
 from ace_analysis.decomposition.readout import BoundTarget
 from ace_analysis.decomposition.relp import bind
 from ace_analysis.decomposition.targets import HeadTarget, LogitDifference
@@ -28,9 +36,10 @@ def replayed(run: FrozenRun, resid: Tensor, target: BoundTarget) -> Tensor:
             written = normed(written, block.after_attention, frozen.after_attention_scale)
         resid = resid + written
         x = normed(resid, block.before_mlp, frozen.mlp_scale)
-        hidden = frozen.slopes.up * linear(x, block.mlp.up)
-        if block.mlp.gate is not None and frozen.slopes.gate is not None:
-            hidden = hidden + frozen.slopes.gate * linear(x, block.mlp.gate)
+        by_up, by_gate = slopes_of(block.mlp, frozen.gate, frozen.up, run.gate)
+        hidden = by_up * linear(x, block.mlp.up)
+        if block.mlp.gate is not None and by_gate is not None:
+            hidden = hidden + by_gate * linear(x, block.mlp.gate)
         written = linear(hidden, block.mlp.down)
         if block.after_mlp is not None and frozen.after_mlp_scale is not None:
             written = normed(written, block.after_mlp, frozen.after_mlp_scale)
