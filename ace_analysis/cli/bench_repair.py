@@ -13,7 +13,7 @@ from ace_analysis.cli.messages import tell_note
 from ace_analysis.cli.pulling import PullReporter
 
 SETS = "quixbugs,debugbench,llmbugs,mbpp-mutants"
-ARMS = "shipped,unsteered,asked"
+ARMS = "shipped,unsteered,told,asked"
 WIDEST = 120
 
 
@@ -22,7 +22,7 @@ def repair_command(  # noqa: PLR0913 - a command's parameters are its options
     sets: Annotated[str, typer.Option(help="Which sets, with commas; any file there is one.")] = SETS,
     arms: Annotated[
         str,
-        typer.Option(help="What to compare, with commas: shipped, unsteered, asked."),
+        typer.Option(help="What to compare, with commas: shipped, unsteered, told, asked."),
     ] = ARMS,
     vector: Annotated[
         list[Path] | None,

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ace_analysis
 from ace_analysis.engine import Engine
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.evaluation.repair import Arm, attempt, failing, summary
-from ace_analysis.evaluation.repair_arms import ShippedArm, Steering, WrittenArm
+from ace_analysis.evaluation.repair_arms import Prompt, ShippedArm, Steering, WrittenArm, pipeline_identity
 from ace_analysis.evaluation.repair_tasks import Half, RepairTask, read_clean, read_tasks
 from ace_analysis.evaluation.repair_whole import FoundPlace, measure_corruption, measure_end_to_end
 from ace_analysis.evaluation.sandbox import Sandbox
@@ -22,7 +21,8 @@ from ace_analysis.steering.vector import SteeringVector
 Progress = Callable[[str, float | None], None]
 
 VERSION = 1
-PLAIN_ARMS = ("shipped", "unsteered", "asked")
+PROMPTS: tuple[Prompt, ...] = ("unsteered", "told", "asked")
+PLAIN_ARMS = ("shipped", *PROMPTS)
 BASE = "unsteered"
 
 
@@ -57,8 +57,7 @@ class EnginePipeline:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        info = engine.info()
-        self.identity = repr((VERSION, ace_analysis.__version__, info["fingerprint"], info["bundle"]))
+        self.identity = pipeline_identity(engine)
 
     def places(self, text: str) -> Sequence[FoundPlace]:
         document = CodeDocument(uri="file:///program.py", text=text)
@@ -133,12 +132,8 @@ def arms_of(request: RepairRequestOptions, engine: Engine) -> list[Arm]:
     causal, count = engine.causal(), request.candidates
     arms: list[Arm] = []
     if "shipped" in request.arms:
-        arms.append(ShippedArm(causal=causal, bundle=engine.bundle, release=ace_analysis.__version__))
-    arms += [
-        WrittenArm(causal=causal, count=count, is_told=name == "asked")
-        for name in ("unsteered", "asked")
-        if name in request.arms
-    ]
+        arms.append(ShippedArm(engine))
+    arms += [WrittenArm(causal=causal, count=count, prompt=name) for name in PROMPTS if name in request.arms]
     for path in request.vectors:
         vector = SteeringVector.load(path)
         for strength in request.strengths:

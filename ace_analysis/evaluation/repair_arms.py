@@ -6,22 +6,27 @@ of the same length is the control of a direction, strength 0 that of the machine
 user gets: all sources, all gates, the ranking.
 """
 
-from collections.abc import Sequence
+import hashlib
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from ace_analysis.features.bundle import Bundle
+import ace_analysis.steering
+from ace_analysis.engine import Engine
 from ace_analysis.model.causal import CausalModel
 from ace_analysis.model.tokens import CodeTokenizer
+from ace_analysis.source.document import CodeDocument
 from ace_analysis.steering.candidates import line_span
 from ace_analysis.steering.gating import FeatureGate
-from ace_analysis.steering.options import RepairOptions
-from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt
-from ace_analysis.steering.repair import repair_line
+from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt, told_prompt
+from ace_analysis.steering.shipped import shipped_steering
 from ace_analysis.steering.token_tree import TokenTree
 from ace_analysis.steering.vector import SteeringVector
 from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions
 
+Prompt = Literal["unsteered", "told", "asked"]
+"""A gap to fill; the same, told in a comment what stood there; the whole text, with a request to mend it."""
 VERSION = 1
 """Rises when an arm offers something else than before for the same names and numbers."""
 _ASK = "The line marked with BUG is wrong. Write it as it has to be, and nothing else."
@@ -48,18 +53,16 @@ class WrittenArm:
 
     causal: CausalModel
     count: int = 5
-    is_told: bool = False
-    """Whether the model is shown the wrong line and asked to correct it, instead of filling a gap."""
+    prompt: Prompt = "unsteered"
     steering: Steering | None = None
     temperature: float = 0.8
     seed: int = 0
 
     @property
     def name(self) -> str:
-        base = "asked" if self.is_told else "unsteered"
         if self.steering is None:
-            return base
-        return self.steering.label if not self.is_told else f"asked, {self.steering.label}"
+            return self.prompt
+        return self.steering.label if self.prompt == "unsteered" else f"{self.prompt}, {self.steering.label}"
 
     @property
     def identity(self) -> str:
@@ -75,9 +78,7 @@ class WrittenArm:
         tokenizer = self.causal.tokenizer
         span = line_span(text, line)
         before, behind = text[: span.start], text[span.end :]
-        prompt = (
-            asking_prompt(tokenizer, text, line) if self.is_told else middle_prompt(tokenizer, before, behind)
-        )
+        prompt = self._prompt(text, line)
         ends = end_ids(tokenizer, self.causal.end_ids) | line_end_ids(tokenizer)
         plans = [RowPlan(), *[RowPlan(temperature=self.temperature)] * (self.count - 1)]
         with self._steered(len(prompt) - 1):
@@ -87,6 +88,16 @@ class WrittenArm:
         lines = dict.fromkeys(_without_mark(row.text) for row in rows if row.finished)
         return [before + each + behind for each in lines]
 
+    def _prompt(self, text: str, line: int) -> list[int]:
+        tokenizer, span = self.causal.tokenizer, line_span(text, line)
+        before, behind = text[: span.start], text[span.end :]
+        if self.prompt == "asked":
+            return asking_prompt(tokenizer, text, line)
+        told = told_prompt(tokenizer, before, text[span.start : span.end], behind)
+        if self.prompt == "told" and told is not None:
+            return told
+        return middle_prompt(tokenizer, before, behind)
+
     def _steered(self, start: int) -> AbstractContextManager[None]:
         """Steering begins at the prompt's last token, which chooses the first new one."""
         if self.steering is None:
@@ -95,30 +106,33 @@ class WrittenArm:
         return how.vector.applied(self.causal, how.strength, gate=how.gate, start=start)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShippedArm:
-    """What `ace fix FILE:LINE` offers."""
+    """What `ace fix FILE:LINE` offers, with the engine's settings."""
 
-    causal: CausalModel
-    bundle: Bundle | None
-    options: RepairOptions = field(default_factory=RepairOptions)
-    name: str = "shipped"
-    release: str = ""
-    """Of the ranking and the gates: another one offers something else."""
+    def __init__(self, engine: Engine, name: str = "shipped") -> None:
+        self.name = name
+        self._engine = engine
 
     @property
     def identity(self) -> str:
-        about = self.bundle.fingerprint if self.bundle is not None else None
-        counts = {
-            key: getattr(self.options, key) for key in RepairOptions.__dataclass_fields__ if key != "vectors"
-        }
-        vectors = [each.direction.double().sum().item() for each in self.options.vectors]
-        made_for = self.causal.info.fingerprint
-        return repr((VERSION, self.name, self.release, made_for, about, sorted(counts.items()), vectors))
+        return repr((self.name, pipeline_identity(self._engine)))
 
-    def offer(self, text: str, line: int) -> Sequence[str]:
-        fixes = repair_line(self.causal, self.bundle, text, line + 1, self.options)
+    def offer(self, text: str, line: int) -> list[str]:
+        """The text with each fix."""
+        fixes = self._engine.fix(CodeDocument(uri="file:///program.py", text=text), line + 1)
         return [fix.applied_to(text) for fix in fixes]
+
+
+def pipeline_identity(engine: Engine) -> str:
+    """All that the engine's fixes depend on: weights, bundle, settings, vectors, and the code itself."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(ace_analysis.steering.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    vectors, strengths = shipped_steering(engine.bundle, engine.settings.steering)
+    about = (engine.scanner.info.fingerprint, engine.bundle.identity(), str(engine.scanner.info.dtype))
+    steered = [(each.layer, each.length, float(each.direction.double().sum())) for each in vectors]
+    settings = (engine.settings.check, engine.settings.fix, engine.settings.steering)
+    return repr((VERSION, digest.hexdigest(), about, steered, strengths, settings))
 
 
 def asking_prompt(tokenizer: CodeTokenizer, text: str, line: int) -> list[int]:

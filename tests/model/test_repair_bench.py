@@ -2,15 +2,13 @@
 
 import pytest
 
+from ace_analysis.engine import Engine
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.evaluation.repair import attempt
 from ace_analysis.evaluation.repair_arms import ShippedArm, WrittenArm
 from ace_analysis.evaluation.repair_tasks import Half, RepairTask
 from ace_analysis.evaluation.sandbox import Sandbox
-from ace_analysis.features.bundle import find_bundle
-from ace_analysis.model.causal import CausalModel, load_causal
-from ace_analysis.settings import DEFAULT_MODEL
-from ace_analysis.steering.options import RepairOptions
+from ace_analysis.settings import EngineSettings, FixSettings
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
@@ -34,18 +32,17 @@ TASK = RepairTask(
 
 
 @pytest.fixture(scope="module")
-def causal() -> CausalModel:
-    return load_causal(DEFAULT_MODEL, device="cpu", dtype="float32")
+def engine() -> Engine:
+    return Engine.load(EngineSettings(fix=FixSettings(candidates=1)))
 
 
-def test_a_wrong_name_is_set_right_by_the_first_fix(causal, tmp_path):
-    bundle = find_bundle(causal.info.name, causal.info.fingerprint)
-    arm = ShippedArm(causal=causal, bundle=bundle, options=RepairOptions(candidates=1, edits=16, most_read=3))
-    tried = attempt(arm, TASK, 5, Sandbox(), Ledger(tmp_path / "kept.jsonl"))
+def test_a_wrong_name_is_set_right_by_the_first_fix(engine, tmp_path):
+    tried = attempt(ShippedArm(engine), TASK, 5, Sandbox(), Ledger(tmp_path / "kept.jsonl"))
     assert 1 <= len(tried.offered) <= 5
     assert tried.measure("first") == tried.measure("exact") == 1
 
 
-def test_the_unsteered_greedy_line_is_a_line_of_code(causal, tmp_path):
-    tried = attempt(WrittenArm(causal=causal, count=1), TASK, 5, Sandbox(), Ledger(tmp_path / "kept.jsonl"))
+def test_the_unsteered_greedy_line_is_a_line_of_code(engine, tmp_path):
+    arm = WrittenArm(causal=engine.causal(), count=1)
+    tried = attempt(arm, TASK, 5, Sandbox(), Ledger(tmp_path / "kept.jsonl"))
     assert tried.offered[0].split("\n")[3].strip().endswith(":")

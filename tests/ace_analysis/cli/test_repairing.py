@@ -1,6 +1,7 @@
 """`ace bench repair` from data to numbers, with a tiny random model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from ace_analysis.cli.repairing import EnginePipeline, RepairRequestOptions, arm
 from ace_analysis.engine import Engine
 from ace_analysis.engine.cache import ResultCache
 from ace_analysis.errors import InputError
+from ace_analysis.evaluation.repair_arms import ShippedArm
 from ace_analysis.features.bundle import Bundle, Calibration, Readout
 from ace_analysis.features.discovery import ErrorFeature
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.loading import load_scanner
 from ace_analysis.model.sites import Site
-from ace_analysis.settings import EngineSettings, ModelSettings
+from ace_analysis.settings import EngineSettings, FixSettings, ModelSettings
+from ace_analysis.source.document import CodeDocument
 from ace_analysis.source.sites import SiteKind
 from ace_analysis.steering.vector import vector_for
 
@@ -137,6 +140,23 @@ def test_a_vector_in_front_of_the_gates_layer_is_not_gated(data, engine):
     assert [arm.name for arm in arms_of(asked, engine)] == ["early x1", "random x1"]
 
 
+def test_the_shipped_arm_offers_what_the_engine_does_with_a_line(engine):
+    wrong = RIGHT.replace("+=", "-=")
+    fixes = engine.fix(CodeDocument(uri="file:///program.py", text=wrong), 4)
+    assert ShippedArm(engine).offer(wrong, 3) == [fix.applied_to(wrong) for fix in fixes]
+
+
+def test_other_settings_or_another_bundle_make_another_shipped_arm(engine):
+    def arm(settings: EngineSettings, bundle: Bundle = engine.bundle) -> str:
+        return ShippedArm(Engine(engine.scanner, bundle, settings, ResultCache(None, 0))).identity
+
+    fewer = EngineSettings(fix=FixSettings(candidates=2))
+    other = replace(engine.bundle, calibration=replace(engine.bundle.calibration, thresholds={1.0: 3.0}))
+    identities = {arm(EngineSettings()), arm(fewer), arm(EngineSettings(), other)}
+    assert len(identities) == 3
+    assert arm(EngineSettings()) == ShippedArm(engine).identity
+
+
 def test_the_whole_pipeline_finds_places_and_offers_for_each_or_not(engine):
     places = EnginePipeline(engine).places(RIGHT)
     assert places
@@ -152,7 +172,7 @@ def test_clean_programs_and_bugs_go_through_the_whole_pipeline(data, engine):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"arms": ("greedy",)}, "expected arms among shipped, unsteered, asked, got 'greedy'"),
+        ({"arms": ("greedy",)}, "expected arms among shipped, unsteered, told, asked, got 'greedy'"),
         ({"half": "first"}, "expected a half of report, validation or all, got 'first'"),
         ({"sets": ()}, "expected at least one set and one arm"),
         ({"arms": ()}, "expected at least one set and one arm"),

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ace_analysis.evaluation.repair_arms import ShippedArm, Steering, WrittenArm, asking_prompt
+from ace_analysis.evaluation.repair_arms import Steering, WrittenArm, asking_prompt
 from ace_analysis.model.causal import CausalModel, load_causal
-from ace_analysis.steering.candidates import program_of
-from ace_analysis.steering.options import RepairOptions
 from ace_analysis.steering.vector import SteeringVector, vector_for
 
 TEXT = (
@@ -28,9 +26,9 @@ def vector(causal: CausalModel) -> SteeringVector:
     return vector_for(causal.info, direction, 1, normalize=False, about={})
 
 
-@pytest.mark.parametrize("is_told", [False, True])
-def test_only_the_line_differs_and_no_text_comes_twice(causal, is_told):
-    offered = WrittenArm(causal=causal, count=4, is_told=is_told).offer(TEXT, LINE)
+@pytest.mark.parametrize("prompt", ["unsteered", "told", "asked"])
+def test_only_the_line_differs_and_no_text_comes_twice(causal, prompt):
+    offered = WrittenArm(causal=causal, count=4, prompt=prompt).offer(TEXT, LINE)
     assert len(set(offered)) == len(offered) <= 4
     before, behind = TEXT[: TEXT.index("total -=")], "\n    return total\n"
     assert all(text.startswith(before) and text.endswith(behind) for text in offered)
@@ -67,7 +65,8 @@ def test_whatever_changes_the_offer_changes_the_identity(causal, vector):
     arms = [
         arm(),
         arm(count=4),
-        arm(is_told=True),
+        arm(prompt="told"),
+        arm(prompt="asked"),
         arm(temperature=0.5),
         arm(seed=1),
         arm(steering=steered(vector, 1)),
@@ -92,21 +91,3 @@ def test_asking_is_plain_text_where_there_are_no_turns(tiny_gemma2):
     prompt = asking_prompt(tokenizer, TEXT, LINE)
     assert prompt[0] == tokenizer.prefix_id
     assert "        total -= item  # BUG\n" in tokenizer.decode(prompt)
-
-
-def test_the_shipped_arm_offers_other_programs_that_parse(causal):
-    options = RepairOptions(candidates=2, edits=12, least_gain=-1000.0)
-    arm = ShippedArm(causal=causal, bundle=None, options=options)
-    offered = arm.offer(TEXT, LINE)
-    programs = [program_of(text) for text in offered]
-    assert offered
-    assert None not in programs
-    assert len(set(programs) | {program_of(TEXT)}) == len(programs) + 1
-
-
-def test_a_shipped_arm_of_another_release_or_with_other_options_is_another_arm(causal):
-    def arm(release: str = "1", **options: int) -> ShippedArm:
-        return ShippedArm(causal=causal, bundle=None, options=RepairOptions(**options), release=release)
-
-    assert len({arm().identity, arm("2").identity, arm(edits=3).identity}) == 3
-    assert arm().identity == arm().identity
