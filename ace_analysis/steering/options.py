@@ -27,7 +27,7 @@ class RepairOptions:
     """
 
     candidates: int = 4
-    edits: int = 32
+    edits: int = 24
     alternatives: int = 3
     vectors: tuple[SteeringVector, ...] = ()
     strengths: tuple[float, ...] = ()
