@@ -15,7 +15,7 @@ Each step is one function from one frozen type to the next, and a folder is wher
     quantization/  PAHQ: one head at full precision, the rest cheap
     features/      sparse coders, error features, calibrated scores
     decomposition/ CD-T: which tokens, heads and layers a prediction or a finding comes from
-    steering/      (empty yet) steering vectors, and repairs regenerated under them
+    steering/      steering vectors, and repairs of a wrong place, checked before they are offered
     editing/       (empty yet) PISCES: concepts removed from the weights, measured, undoable
     engine/        one model, one bundle, the public verbs
     evaluation/    what `ace bench` measures
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ace_analysis.settings import EngineSettings, load_settings
     from ace_analysis.source.document import CodeDocument, TextSpan
     from ace_analysis.source.mutation import MutationGenerator, MutationPair, MutationType
+    from ace_analysis.steering.vector import SteeringVector
 
     __version__: str
 
@@ -79,6 +80,7 @@ __all__ = [
     "ScopeReport",
     "Severity",
     "SiteScore",
+    "SteeringVector",
     "TextSpan",
     "__version__",
     "load_hooked_model",
@@ -132,6 +134,7 @@ _HOMES = {
         "MutationPair",
         "MutationType",
     ),
+    "ace_analysis.steering.vector": ("SteeringVector",),
 }
 """Where each public name lives. A name stands here, in `__all__` and under TYPE_CHECKING: tested."""
 

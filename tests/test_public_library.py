@@ -122,3 +122,9 @@ def test_a_model_is_decomposed_as_promised() -> None:
     assert result is ace_analysis.DecompositionResult
     inspect.signature(result.get_top_layers).bind(object(), k=5)
     inspect.signature(result.get_top_heads).bind(object(), k=10)
+
+
+def test_a_steering_vector_is_made_and_applied_as_promised() -> None:
+    vector = ace_analysis.SteeringVector
+    inspect.signature(vector.from_prompts).bind(object(), positive_prompt="a", negative_prompt="b", layer=12)
+    inspect.signature(vector.apply).bind(object(), object(), object(), strength=1.5)
