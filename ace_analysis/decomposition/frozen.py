@@ -18,6 +18,7 @@ from ace_analysis.decomposition.anatomy import Anatomy, Block, FeedForward, Line
 from ace_analysis.decomposition.patterns import Rope, mixed, pattern_of, rotated, scores_of, split_heads
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.model.scan import never
+from ace_analysis.model.sites import Site
 
 FrozenGate = Literal["gate_frozen", "half"]
 FROZEN_GATES: tuple[FrozenGate, ...] = get_args(FrozenGate)
@@ -76,6 +77,10 @@ class FrozenRun:
     def resid_post(self, layer: int) -> Float[Tensor, "pos d_model"]:
         """The residual stream behind a block."""
         return self.resid if layer == len(self.blocks) - 1 else self.blocks[layer + 1].resid_pre
+
+    def activation(self, site: Site) -> Float[Tensor, "pos width"]:
+        """What was computed where a target is read."""
+        return self.blocks[site.layer].z[:, site.head] if site.stream == "z" else self.resid_post(site.layer)
 
 
 @torch.no_grad()

@@ -54,3 +54,10 @@ class BoundTarget:
     readout: LinearReadout
     measure: Measure
     tokens: tuple[int, ...] = ()
+
+    def tangent(self, activation: Float[Tensor, "pos width"]) -> Float[Tensor, "pos width"]:
+        """The gradient of the real number, its norm and its cap moving along."""
+        with torch.enable_grad():
+            x = activation.detach().clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.measure(x[None])[0], x)
+        return gradient

@@ -40,7 +40,6 @@ from ace_analysis.errors import InputError
 from ace_analysis.features.positions import sink_mask
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.scan import never
-from ace_analysis.model.sites import Site
 
 NodeRule = Literal["mixed", "frozen"]
 NODE_RULES: tuple[NodeRule, ...] = get_args(NodeRule)
@@ -169,18 +168,13 @@ def _is_much(written: Float[Tensor, "pos d_model"], stream: Float[Tensor, "pos d
 
 def bind(run: FrozenRun, target: Target) -> BoundTarget:
     """A target frozen at what a run computed at its site."""
-    return target.bind(activation_in(run, target.site(run.anatomy)), run.anatomy)
+    return target.bind(run.activation(target.site(run.anatomy)), run.anatomy)
 
 
 @torch.no_grad()
 def value_of(run: FrozenRun, bound: BoundTarget) -> float:
     """A target's value in the run that it was bound to."""
-    return float(bound.readout(activation_in(run, bound.site)))
-
-
-def activation_in(run: FrozenRun, site: Site) -> Float[Tensor, "pos width"]:
-    """What a run computed at a target's site."""
-    return run.blocks[site.layer].z[:, site.head] if site.stream == "z" else run.resid_post(site.layer)
+    return float(bound.readout(run.activation(bound.site)))
 
 
 def _latents(

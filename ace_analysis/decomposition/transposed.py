@@ -60,14 +60,14 @@ def pull_back(
 ) -> Iterator[Pulled]:
     """The gradients of each block, from the target's down to the first.
 
-    With `tangent`, nothing is frozen: patterns, norms and gates move along to first order, and the result is
-    the model's own gradient. Its `bias` then means nothing.
+    With `tangent`, nothing is frozen: patterns, norms and gates, and the target's own, move along to first
+    order, and the result is the gradient as autograd would find it. Its `bias` then means nothing.
 
     Raises:
         Cancelled: when `cancelled()` turned true.
     """
     site, rope = target.site, run.anatomy.rope(run.length)
-    gradient = target.readout.gradient(run.length)
+    gradient = target.tangent(run.activation(site)) if tangent else target.readout.gradient(run.length)
 
     def step(layer: int) -> _Step:
         return _Step(run.anatomy.blocks[layer], run.blocks[layer], rope, run.gate, tangent)

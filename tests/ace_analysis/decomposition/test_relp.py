@@ -89,11 +89,12 @@ def test_constants_have_a_share_where_the_model_has_any(qwen2: Anatomy, starcode
 def test_heads_of_the_last_layer_without_mlps_are_direct_logit_attribution(
     anatomy: Anatomy, ids: Tensor, without_mlps: Callable[[Anatomy], Anatomy]
 ) -> None:
+    """With all frozen, the last norm too."""
     silent = without_mlps(anatomy)
     if silent.blocks[-1].after_attention is not None:
         pytest.skip("a norm stands between Gemma 2's heads and the residual stream")
     run, last = freeze(silent, ids, 4), silent.n_blocks - 1
-    scores = one_pass(silent, ids, LogitTarget(7))
+    scores = one_pass(silent, ids, LogitTarget(7), options=OnePassOptions(nodes="frozen"))
     bound = LogitTarget(7).bind(run.resid, silent)
     weight = silent.blocks[last].attn.o.weight.unflatten(1, (silent.n_heads, -1))
     for head in range(silent.n_heads):
@@ -193,7 +194,7 @@ def test_small_nodes_are_scored_by_the_models_own_gradient(
         written = run.blocks[layer].mlp_write.detach()
         share = torch.zeros((), dtype=torch.float64, requires_grad=True)
         onwards = rerun(anatomy, run.resid_post(layer) + share * written, layer + 1, bound.site)
-        (slope,) = torch.autograd.grad(bound.readout(onwards), share)
+        (slope,) = torch.autograd.grad(bound.measure(onwards[None])[0], share)
         assert scores[Mlp(layer)] == pytest.approx(float(slope), abs=1e-8)
 
 
