@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ace_analysis.cli.options import Device, Dtype
+from ace_analysis.cli.steering import steering_command
 from ace_analysis.settings import load_settings
 
 train_app = typer.Typer(
@@ -203,3 +204,6 @@ def bundle_command(  # noqa: PLR0913 - a command's parameters are its options
 
 def _model(name: str | None) -> str:
     return name or load_settings(Path.cwd()).model.name
+
+
+train_app.command("steering")(steering_command)

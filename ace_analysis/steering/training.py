@@ -66,12 +66,10 @@ def vectors_from_pairs(
         pairs: right and wrong texts.
         projects: the project of each pair; a project is trained on or held out as a whole.
         layer: the block behind which the stream is read, and later steered.
-        options: see PairOptions.
-        cancelled: asked before each pass.
 
     Raises:
         InputError: too few pairs or projects.
-        Cancelled: when `cancelled()` turns true.
+        Cancelled: when `cancelled()`, asked before each pass, turns true.
     """
     options = options or PairOptions()
     held_out = _held_out(pairs, projects, options.held_out)
