@@ -17,48 +17,50 @@ ARMS = "shipped,unsteered,told,asked"
 WIDEST = 120
 
 
+Data = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bug data lies, as JSON lines.")]
+Sets = Annotated[str, typer.Option(help="Which sets, with commas; any file there is one.")]
+Arms = Annotated[str, typer.Option(help="What to compare: shipped, unsteered, told, asked, with commas.")]
+Vectors = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="A steering vector: adds arms for it and for a random one."),
+]
+Strengths = Annotated[str, typer.Option(help="Of the vectors, with commas.")]
+Half = Annotated[str, typer.Option(help="report, validation (for choosing strengths and weights) or all.")]
+Tasks = Annotated[int, typer.Option(min=1, metavar="N", help="At most so many bugs of each set.")]
+Clean = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Right programs through the whole pipeline; 0: none.")
+]
+EndToEnd = Annotated[
+    bool, typer.Option("--end-to-end", help="Bugs through the whole pipeline too, the line not told.")
+]
+Candidates = Annotated[int, typer.Option(min=1, help="How many each arm may offer.")]
+Keep = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Keeps what was offered and run.", show_default="in the cache"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON value on stdout, and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
 def repair_command(  # noqa: PLR0913 - a command's parameters are its options
-    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bug data lies, as JSON lines.")],
-    sets: Annotated[str, typer.Option(help="Which sets, with commas; any file there is one.")] = SETS,
-    arms: Annotated[
-        str,
-        typer.Option(help="What to compare, with commas: shipped, unsteered, told, asked."),
-    ] = ARMS,
-    vector: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="A steering vector: adds an arm for it and a random one, each."),
-    ] = None,
-    strengths: Annotated[str, typer.Option(help="Of the vectors, with commas.")] = "0.5,1,2",
-    half: Annotated[
-        str, typer.Option(help="report, validation (for choosing strengths and weights) or all.")
-    ] = "report",
-    tasks: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many bugs of each set.")] = 40,
-    clean: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="Right programs through the whole pipeline; 0: none."),
-    ] = 0,
-    end_to_end: Annotated[
-        bool, typer.Option("--end-to-end", help="Bugs through the whole pipeline too, the line not told.")
-    ] = False,
-    candidates: Annotated[int, typer.Option(min=1, help="How many each arm may offer.")] = 5,
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="What was offered and run is kept there, and not done again.",
-            show_default="in the cache",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write one JSON value on stdout, and nothing else.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    data: Data,
+    sets: Sets = SETS,
+    arms: Arms = ARMS,
+    vector: Vectors = None,
+    strengths: Strengths = "0.5,1,2",
+    half: Half = "report",
+    tasks: Tasks = 40,
+    clean: Clean = 0,
+    end_to_end: EndToEnd = False,
+    candidates: Candidates = 5,
+    keep: Keep = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """How often a wrong line is set right, decided by running tests, for each way of making candidates.
 
-    Runs the data's code and what the model writes, each run in a process of its own with limits on time,
-    memory, files and, where the system allows it, without network. This guards against accidents and not
-    against malice. Intervals are 95 %. A run that was stopped goes on where it was.
+    Runs the data's code and what the model writes, limited in time, memory, files and, where the system allows
+    it, network: a guard against accidents, not against malice. A stopped run goes on where it was.
     """
     from ace_analysis.cli.repairing import RepairRequestOptions, run_repair
 
@@ -79,11 +81,15 @@ def repair_command(  # noqa: PLR0913 - a command's parameters are its options
         measured = run_repair(request, progress)
     if as_json:
         typer.echo(json.dumps(measured, indent=2))
-        return
+    else:
+        _tell(measured)
+
+
+def _tell(measured: Mapping[str, Any]) -> None:
     for note in measured["notes"]:
         tell_note(note)
-    for name, arms_of_set in measured["sets"].items():
-        _print(_arms_table(name, arms_of_set))
+    for name, arms in measured["sets"].items():
+        _print(_arms_table(name, arms))
     for title in ("end_to_end", "corruption"):
         if measured[title]:
             _print(_whole_table(title, measured[title]))
