@@ -59,17 +59,16 @@ def repair_command(  # noqa: PLR0913 - a command's parameters are its options
 ) -> None:
     """How often a wrong line is set right, decided by running tests, for each way of making candidates.
 
-    Runs the data's code and what the model writes, limited in time, memory, files and, where the system allows
-    it, network: a guard against accidents, not against malice. A stopped run goes on where it was.
+    Runs the data's code and what the model writes, limited in time, memory, files and, where it can, network:
+    a guard against accidents, not against malice. A stopped run goes on where it was.
     """
     from ace_analysis.cli.repairing import RepairRequestOptions, run_repair
 
+    with_commas = {"sets": _parts(sets), "arms": _parts(arms), "strengths": _numbers(strengths)}
     request = RepairRequestOptions(
         data=data,
-        sets=_parts(sets),
-        arms=_parts(arms),
+        **with_commas,
         vectors=tuple(vector or ()),
-        strengths=_numbers(strengths),
         half=None if half == "all" else half,
         tasks=tasks,
         clean=clean,
