@@ -101,11 +101,12 @@ class Fixer:
         finding = self._finding(document, span)
         threshold = engine.threshold(options.max_false_alarms) if finding is not None else None
         causal = engine.causal(self._watch.progress)
-        vectors, strengths = shipped_steering(engine.bundle, engine.settings.steering)
+        steering = shipped_steering(engine.bundle, engine.settings.steering)
         plan = RepairOptions(
             candidates=options.candidates or engine.settings.fix.candidates,
-            vectors=vectors,
-            strengths=strengths,
+            vectors=steering.vectors,
+            strengths=steering.strengths,
+            gate=steering.gate,
             most_fixes=options.most if options.test is None else MOST_TESTED,
             least_gain=LEAST_GAIN,
             most_read=RepairOptions().most_read if options.test is None else MOST_TESTED,

@@ -155,6 +155,7 @@ class Engine:
             cancelled=cancelled,
             progress=progress or (lambda message, fraction: None),
             threshold=self.threshold(options.max_false_alarms),
+            check=options.check,
         ).explain(place_at(document, offset), expectation=options.expectation)
 
     def fix(
@@ -175,8 +176,13 @@ class Engine:
         return Fixer(self, options or FixOptions(), cancelled, progress).fix(document, place)
 
     def causal(self, progress: Progress | None = None) -> CausalModel:
-        """The whole model, which writes: loaded when it is first asked for, and kept."""
-        return self._whole.get(progress)
+        """The whole model, which writes: loaded when it is first asked for, and kept.
+
+        A scan then reads the whole model's first blocks, so that they are held once.
+        """
+        causal = self._whole.get(progress)
+        self.scanner = causal.scanner
+        return causal
 
     def batches(self, document: CodeDocument) -> list[Int[Tensor, "batch pos"]]:
         """The token ids that a scan runs when nothing of the document is kept: to measure a scan against."""

@@ -24,6 +24,7 @@ from ace_analysis.steering.opinion import Opinion, prior
 from ace_analysis.steering.options import RepairOptions
 from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt, told_prompt
 from ace_analysis.steering.regions import Level, Region
+from ace_analysis.steering.stopping import Stop, block_end, line_end, statement_end
 from ace_analysis.steering.token_tree import ROOT, TokenTree
 from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions
 
@@ -98,7 +99,7 @@ class Gathering:
         plans = [RowPlan()] * min(1, options.candidates)
         plans += [RowPlan(temperature=options.temperature)] * drawn
         plans += [
-            RowPlan(vector=vector, strength=strength)
+            RowPlan(vector=vector, strength=strength, gate=options.gate)
             for vector in options.vectors
             for strength in options.strengths
         ]
@@ -107,7 +108,7 @@ class Gathering:
         lines = self._old.count("\n") + 1
         writing = WritingOptions(
             ends=self._ends,
-            one_line=lines == 1,
+            stop=self._stop(),
             top_p=options.top_p,
             max_new_tokens=options.max_new_tokens * lines,
             seed=options.seed,
@@ -118,6 +119,15 @@ class Gathering:
             for plan, row in zip(plans, rows, strict=True)
             if row.finished
         ]
+
+    def _stop(self) -> Stop | None:
+        """Where the region's text is over; an expression is over where the model says so, or its line is."""
+        if self._region.level in (Level.LINE, Level.EXPRESSION) and "\n" not in self._old:
+            return line_end
+        if self._region.level is Level.BLOCK:
+            start = self._region.span.start
+            return block_end(start - (self._text.rfind("\n", 0, start) + 1))
+        return statement_end
 
     def _edited(self, tree: TokenTree) -> list[_Proposal]:
         """The edits with the highest bounds, and the model's own choices for single tokens."""
@@ -229,18 +239,26 @@ def _bounds(
 
 
 def describe(old: str, new: str) -> str:
-    """The change in a few words: what is between the common beginning and the common end of two texts."""
+    """The change in a few words: the tokens between what two texts begin and what they end with."""
     start = 0
     while start < min(len(old), len(new)) and old[start] == new[start]:
         start += 1
-    while start and (old[start - 1].isalnum() or old[start - 1] == "_"):
+    while start and any(_joined(text, start) for text in (old, new)):
         start -= 1
     end = 0
     while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
         end += 1
-    while end and (old[len(old) - end].isalnum() or old[len(old) - end] == "_"):
+    while end and any(_joined(text, len(text) - end) for text in (old, new)):
         end -= 1
     was, now = old[start : len(old) - end].strip(), new[start : len(new) - end].strip()
     if not was:
         return f"`{now}` is added"
     return f"`{was}` becomes `{now}`" if now else f"`{was}` is removed"
+
+
+def _joined(text: str, at: int) -> bool:
+    """Whether a place lies within a word or within an operator."""
+    if not 0 < at < len(text):
+        return False
+    one, two = (char.isalnum() or char == "_" for char in text[at - 1 : at + 1])
+    return (one and two) or {*text[at - 1 : at + 1]} <= set("<>=!+-*/%&|^")

@@ -7,6 +7,7 @@ the condition itself, as in Sieve (Tilde Research, 2024).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,7 +19,7 @@ from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.info import ModelInfo
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class FeatureGate:
     """Open where at least one of the latents fires."""
 
@@ -63,8 +64,12 @@ class FeatureGate:
             )
 
     def fires(self, resid: Float[Tensor, "batch pos d_model"]) -> Bool[Tensor, "batch pos"]:
-        coder = self.coder.to(resid.device)
+        if self.coder.k is None:
+            return (self._own.to(resid.device).encode(resid) > 0).any(dim=-1)
         latents = torch.tensor(self.latents, device=resid.device)
-        if coder.k is None:
-            return (coder.narrowed(latents).encode(resid) > 0).any(dim=-1)
-        return (coder.encode(resid)[..., latents] > 0).any(dim=-1)
+        return (self.coder.to(resid.device).encode(resid)[..., latents] > 0).any(dim=-1)
+
+    @cached_property
+    def _own(self) -> SparseCoder:
+        """The gate's latents alone."""
+        return self.coder.narrowed(torch.tensor(self.latents))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ace_analysis.errors import InputError
+from ace_analysis.steering.gating import FeatureGate
 from ace_analysis.steering.vector import SteeringVector
 
 
@@ -16,6 +17,7 @@ class RepairOptions:
         alternatives: how many other tokens the model may propose at each site of the line; 0 asks for none.
         vectors: each writes one greedy text for each of `strengths`.
         strengths: of the steering vectors.
+        gate: steers only the tokens on which its latents fire; None: every token that is written.
         most_fixes: how many are offered at most.
         most_read: with how many the whole scope is read.
         temperature: of drawn texts.
@@ -31,6 +33,7 @@ class RepairOptions:
     alternatives: int = 3
     vectors: tuple[SteeringVector, ...] = ()
     strengths: tuple[float, ...] = ()
+    gate: FeatureGate | None = None
     most_fixes: int = 5
     most_read: int = 6
     temperature: float = 0.8

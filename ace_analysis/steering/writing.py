@@ -6,7 +6,7 @@ the first new one. The caller is asked before every token whether to go on.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
@@ -15,19 +15,25 @@ from torch import Tensor
 from ace_analysis.errors import Cancelled
 from ace_analysis.model.causal import CausalModel
 from ace_analysis.model.scan import never
-from ace_analysis.steering.applying import pushed, stream_changed
+from ace_analysis.steering.applying import gate_watched, pushed, stream_changed
+from ace_analysis.steering.gating import FeatureGate
 from ace_analysis.steering.generation import chosen
+from ace_analysis.steering.stopping import Stop, line_end
 from ace_analysis.steering.token_tree import AGAIN, ROOT, TokenTree
 from ace_analysis.steering.vector import SteeringVector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPlan:
-    """How one row is written: temperature 0 is greedy, strength 0 unsteered."""
+    """How one row is written: temperature 0 is greedy, strength 0 unsteered; a gate leaves tokens alone.
+
+    Rows with one vector have one gate.
+    """
 
     temperature: float = 0.0
     vector: SteeringVector | None = None
     strength: float = 0.0
+    gate: FeatureGate | None = None
 
     @property
     def is_steered(self) -> bool:
@@ -36,13 +42,13 @@ class RowPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritingOptions:
-    """`ends` are tokens that end a row and are dropped; `one_line` ends it at its line's end, too.
+    """`ends` are tokens that end a row and are dropped; `stop` says where a text is done, None: nowhere.
 
     Each row draws from a generator of its own (`seed` and its place), so a row does not depend on the others.
     """
 
     ends: frozenset[int] = frozenset()
-    one_line: bool = True
+    stop: Stop | None = line_end
     top_p: float = 0.95
     max_new_tokens: int = 48
     seed: int = 0
@@ -91,12 +97,14 @@ class Writer:
             _Row(plan, torch.Generator().manual_seed(options.seed + index), ROOT)
             for index, plan in enumerate(plans)
         ]
-        vectors = {
-            id(plan.vector): plan.vector for plan in plans if plan.vector is not None and plan.is_steered
+        steered = {
+            id(plan.vector): (plan.vector, plan.gate)
+            for plan in plans
+            if plan.vector is not None and plan.is_steered
         }
         with ExitStack() as stack:
-            for vector in vectors.values():
-                stack.enter_context(self._steered(vector))
+            for vector, gate in steered.values():
+                self._steer(stack, vector, gate)
             self._begin(rows)
             for _ in range(options.max_new_tokens):
                 if cancelled():
@@ -107,16 +115,22 @@ class Writer:
                 self._step(alive, options)
         return tuple(Written(row.text, tuple(row.ids), row.logprob, row.done) for row in rows)
 
-    def _steered(self, vector: SteeringVector) -> AbstractContextManager[None]:
+    def _steer(self, stack: ExitStack, vector: SteeringVector, gate: FeatureGate | None) -> None:
         vector.check_model(self._causal.info)
+        blocks, is_open = self._causal.blocks, None
+        if gate is not None:
+            gate.check(self._causal.info, vector.layer)
+            is_open = stack.enter_context(gate_watched(blocks[gate.layer], gate.fires))
 
         def change(resid: Tensor, before: int) -> Tensor | None:
             strengths = self._strengths.get(id(vector))
             if strengths is None or strengths.shape[1] != resid.shape[1]:
                 return None
+            if is_open is not None and (mask := is_open()) is not None:
+                strengths = strengths * mask.cpu()
             return pushed(resid, vector.direction, strengths, normalize=vector.normalize)
 
-        return stream_changed(self._causal.blocks, vector.layer, change)
+        stack.enter_context(stream_changed(blocks, vector.layer, change))
 
     def _begin(self, rows: list[_Row]) -> None:
         """A first token for each way to steer: the prompt's last, read again under it."""
@@ -168,10 +182,8 @@ class Writer:
             return
         row.ids.append(token)
         text = self._causal.tokenizer.decode(row.ids)
-        ended = next((at for at, char in enumerate(text) if char in "\r\n"), None)
-        if options.one_line and ended is not None:
-            row.done, text = True, text[:ended]
-        row.text = text
+        ended = options.stop(text) if options.stop is not None else None
+        row.done, row.text = ended is not None, text[:ended]
 
 
 def _way(plan: RowPlan) -> tuple[int, float]:

@@ -24,7 +24,8 @@ def vector(bundle: Bundle, **changes: object) -> SteeringVector:
 
 
 def test_a_bundle_without_vectors_steers_nothing(bundle_for: Callable[..., Bundle], tmp_path: Path) -> None:
-    assert shipped_steering(bundle_for(folder=tmp_path), SETTINGS) == ((), ())
+    found = shipped_steering(bundle_for(folder=tmp_path), SETTINGS)
+    assert (found.vectors, found.strengths, found.gate) == ((), (), None)
 
 
 def test_vectors_come_with_the_strengths_that_they_won_at(
@@ -32,8 +33,15 @@ def test_vectors_come_with_the_strengths_that_they_won_at(
 ) -> None:
     bundle = bundle_for(folder=tmp_path)
     vector(bundle, about={"strengths": [2.0, 0.5]}).save(tmp_path / "steering/a")
-    vectors, strengths = shipped_steering(bundle, SETTINGS)
-    assert len(vectors) == 1 and strengths == (0.5, 2.0)
+    found = shipped_steering(bundle, SETTINGS)
+    assert len(found.vectors) == 1 and found.strengths == (0.5, 2.0) and found.gate is None
+
+
+def test_a_vector_can_bring_a_gate(bundle_for: Callable[..., Bundle], tmp_path: Path) -> None:
+    bundle = bundle_for(folder=tmp_path)
+    vector(bundle, about={"gate": [7, 3]}).save(tmp_path / "steering/a")
+    gate = shipped_steering(bundle, SETTINGS).gate
+    assert gate is not None and gate.latents == (3, 7)
 
 
 def test_a_vector_that_names_no_strength_takes_the_settings(
@@ -42,8 +50,8 @@ def test_a_vector_that_names_no_strength_takes_the_settings(
     bundle = bundle_for(folder=tmp_path)
     vector(bundle).save(tmp_path / "steering/a")
     settings = SteeringSettings(default_strength=0.25, normalize=False)
-    (found,), strengths = shipped_steering(bundle, settings)
-    assert strengths == (0.25,) and found.normalize is False
+    found = shipped_steering(bundle, settings)
+    assert found.strengths == (0.25,) and found.vectors[0].normalize is False
 
 
 def test_another_models_vector_is_refused(bundle_for: Callable[..., Bundle], tmp_path: Path) -> None:

@@ -6,14 +6,17 @@ import pytest
 import torch
 
 from ace_analysis.errors import Cancelled, FingerprintError
+from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.causal import CausalModel
+from ace_analysis.model.sites import Site
+from ace_analysis.steering.gating import FeatureGate
 from ace_analysis.steering.generation import GenerationOptions
 from ace_analysis.steering.token_tree import TokenTree
 from ace_analysis.steering.vector import SteeringVector
 from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions, Written
 
 PROMPT = "def mean(values):\n    total = "
-FREE = WritingOptions(one_line=False, max_new_tokens=7)
+FREE = WritingOptions(stop=None, max_new_tokens=7)
 
 
 def written(causal: CausalModel, plans: list[RowPlan], options: WritingOptions = FREE) -> tuple[Written, ...]:
@@ -67,15 +70,13 @@ def test_the_log_probability_is_the_models(causal: CausalModel) -> None:
 
 
 def test_a_row_ends_at_its_lines_end_and_at_an_end_token(causal: CausalModel) -> None:
-    free = written(causal, [RowPlan(temperature=1.0)] * 6, WritingOptions(one_line=False, max_new_tokens=20))
+    free = written(causal, [RowPlan(temperature=1.0)] * 6, WritingOptions(stop=None, max_new_tokens=20))
     lines = written(causal, [RowPlan(temperature=1.0)] * 6, WritingOptions(max_new_tokens=20))
     for whole, line in zip(free, lines, strict=True):
         assert "\n" not in line.text and whole.text.startswith(line.text)
         assert line.finished == ("\n" in whole.text or "\r" in whole.text)
     stop = free[0].ids[2]
-    ended = written(
-        causal, [RowPlan(temperature=1.0)], WritingOptions(one_line=False, ends=frozenset({stop}))
-    )
+    ended = written(causal, [RowPlan(temperature=1.0)], WritingOptions(stop=None, ends=frozenset({stop})))
     assert ended[0].finished and stop not in ended[0].ids
 
 
@@ -109,3 +110,27 @@ def test_another_models_vector_is_refused(causal: CausalModel, tiny_models: Call
     stranger = SteeringVector(direction=torch.ones(32), layer=1, model="other", fingerprint="0" * 64)
     with pytest.raises(FingerprintError, match="made from other"):
         written(causal, [RowPlan(vector=stranger, strength=1.0)])
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_gate_decides_which_tokens_of_a_row_are_steered(
+    causal: CausalModel, vector: SteeringVector, opens: bool
+) -> None:
+    coder = SparseCoder(
+        torch.zeros(32, 4),
+        torch.ones(4),
+        torch.zeros(4, 32),
+        torch.zeros(32),
+        torch.full((4,), 0.0 if opens else 1e9),
+        Site(0),
+    )
+    gate = FeatureGate(coder, (0, 2), causal.info.name, causal.info.fingerprint)
+    plain, gated, free = written(
+        causal,
+        [
+            RowPlan(),
+            RowPlan(vector=vector, strength=2.0, gate=gate),
+            RowPlan(vector=vector.scaled(1.0), strength=2.0),
+        ],
+    )
+    assert gated.ids == (free.ids if opens else plain.ids)
