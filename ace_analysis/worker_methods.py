@@ -108,12 +108,11 @@ def explain(desk: Desk, job: Job) -> dict[str, Any]:
     engine = desk.loaded
     from ace_analysis.engine import ExplainOptions
 
-    offset = job.get("offset")
-    if not isinstance(offset, int) or isinstance(offset, bool):
-        raise InputError(f"offset: expected a whole number of code points, got {offset!r}")
+    offset = _count(job.get("offset"), "offset")
     options = ExplainOptions(
         expectation=bool(job.params.get("expectation", False)),
         max_false_alarms=job.params.get("max_false_alarms"),
+        check=_count(job.params.get("check", 0), "check"),
     )
     why = engine.explain(
         _document(job), offset, options=options, cancelled=job.cancelled, progress=job.progress
@@ -140,6 +139,12 @@ METHODS: dict[str, Callable[[Desk, Job], Any]] = {
     "ace/fix": fix,
 }
 """What can be asked. A handler runs on the job thread; it returns JSON or raises."""
+
+
+def _count(value: Any, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{name}: expected a whole number, got {value!r}")
+    return value
 
 
 def _document(job: Job) -> CodeDocument:

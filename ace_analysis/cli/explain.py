@@ -54,6 +54,13 @@ Expectation = Annotated[
     bool, typer.Option("--expectation", help="What the model expects there, even at a candidate place.")
 ]
 
+Check = Annotated[
+    int,
+    typer.Option(
+        "--check", min=0, metavar="N", help="Really take out the N strongest heads and MLPs, one at a time."
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -101,6 +108,7 @@ class Request:
 
     place: str
     expectation: bool = False
+    check: int = 0
     max_false_alarms: float | None = None
     model: str | None = None
     device: str | None = None
@@ -114,6 +122,7 @@ def explain_command(  # noqa: PLR0913 - a command's parameters are its options
     place: PlaceArgument = None,
     as_json: AsJson = False,
     expectation: Expectation = False,
+    check: Check = 0,
     max_false_alarms: MaxFalseAlarms = None,
     stdin_filename: StdinFilename = None,
     model: Model = None,
@@ -129,6 +138,7 @@ def explain_command(  # noqa: PLR0913 - a command's parameters are its options
     request = Request(
         place=_only(place or []),
         expectation=expectation,
+        check=check,
         max_false_alarms=max_false_alarms,
         model=model,
         device=device,
@@ -185,6 +195,7 @@ def _explained(
         document=document,
         offset=offset,
         expectation=request.expectation,
+        check=request.check,
         max_false_alarms=settings.check.max_false_alarms,
     )
     with interruptible() as cancelled:

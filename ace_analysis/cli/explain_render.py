@@ -53,6 +53,7 @@ class ExplanationRenderer:
             for each in why.layers
         )
         self._section("Layers", layers, MOST["layers"], len(why.layers))
+        self._section("Taken out one at a time: by how much the value really falls", _checks(why))
         self._rest(why)
 
     def _place(self, path: str, document: CodeDocument, why: Attribution) -> None:
@@ -123,6 +124,12 @@ def _latents(document: CodeDocument, why: Attribution) -> Iterator[_Row]:
         rest = why.other_latents + sum(each.score for each in why.latents[MOST["latents"] :])
         yield _Row(rest, ("all others", "", ""))
         yield _Row(why.constant, ("any such place", "", ""))
+
+
+def _checks(why: Attribution) -> Iterator[_Row]:
+    for each in why.checks:
+        part = "MLP" if each.head is None else f"head {each.head}"
+        yield _Row(each.effect, (f"layer {each.layer}, {part}", f"said {each.score:+.2f}"))
 
 
 def _on(document: CodeDocument, latent: LatentScore) -> str:

@@ -37,12 +37,13 @@ class ScanRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainRequest:
-    """One place of a text; `expectation` asks what the model expects there, whatever it is."""
+    """One place of a text; see the engine's ExplainOptions."""
 
     document: CodeDocument
     offset: int
     max_false_alarms: float
     expectation: bool = False
+    check: int = 0
 
 
 class Scanner(Protocol):
@@ -99,7 +100,11 @@ class EngineScanner:
     ) -> Attribution:
         from ace_analysis.engine import ExplainOptions
 
-        options = ExplainOptions(expectation=request.expectation, max_false_alarms=request.max_false_alarms)
+        options = ExplainOptions(
+            expectation=request.expectation,
+            max_false_alarms=request.max_false_alarms,
+            check=request.check,
+        )
         with results_alone_on_stdout():
             return self.engine.explain(
                 request.document, request.offset, options=options, cancelled=cancelled, progress=progress

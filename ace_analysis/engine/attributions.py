@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ace_analysis.decomposition.nodes import Head, Mlp
 from ace_analysis.decomposition.scores import NodeScores
 from ace_analysis.engine.places import Place
 from ace_analysis.features.bundle import Bundle
@@ -66,6 +67,15 @@ def nodes_of(scores: NodeScores, spans: Sequence[TextSpan], text: str) -> Nodes:
         tokens=by_size(tokens),
         constant_of_tokens=scores.bias + contributions[0],
     )
+
+
+def strongest_parts(nodes: Nodes, count: int) -> list[tuple[Head | Mlp, float]]:
+    """The heads and MLPs with the largest scores by size, largest first."""
+    parts: list[tuple[Head | Mlp, float]] = [
+        (Head(each.layer, each.head), each.score) for each in nodes.heads
+    ]
+    parts += [(Mlp(each.layer), each.mlp) for each in nodes.layers]
+    return sorted(parts, key=lambda part: -abs(part[1]))[:count]
 
 
 def fired_latents(

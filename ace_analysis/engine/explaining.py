@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -20,12 +20,22 @@ from torch import Tensor
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.decomposition.logits import logits_of
 from ace_analysis.decomposition.memory import Footprint, free_bytes
+from ace_analysis.decomposition.nodes import Head
+from ace_analysis.decomposition.patching import ablate
 from ace_analysis.decomposition.readout import BoundTarget
 from ace_analysis.decomposition.relp import one_pass
 from ace_analysis.decomposition.scores import NodeScores
 from ace_analysis.decomposition.targets import LogitDifference, ReadoutTarget, Target
 from ace_analysis.engine import scores as kept
-from ace_analysis.engine.attributions import MOST_LATENTS, fired_latents, label_of, nodes_of, placed
+from ace_analysis.engine.attributions import (
+    MOST_LATENTS,
+    Nodes,
+    fired_latents,
+    label_of,
+    nodes_of,
+    placed,
+    strongest_parts,
+)
 from ace_analysis.engine.cache import ResultCache
 from ace_analysis.engine.places import Place
 from ace_analysis.engine.prompts import Piece, ScopePrompt, tail_before
@@ -37,7 +47,7 @@ from ace_analysis.model.scan import ResidualScanner
 from ace_analysis.model.sites import Site
 from ace_analysis.model.store import Progress
 from ace_analysis.model.tokens import TokenizedText
-from ace_analysis.report.attribution import Attribution, AttributionTarget, TargetKind
+from ace_analysis.report.attribution import Attribution, AttributionTarget, PartCheck, TargetKind
 from ace_analysis.report.attribution_wire import attribution_from_wire, attribution_to_wire
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.kinds import kind_of
@@ -98,7 +108,7 @@ class Explainer:
     """What one explanation needs of an engine.
 
     `causal` gives the full model, which only a token needs; `read` what a scan reads of a scope's header and
-    text; a place is a finding from `threshold` on, in log-odds.
+    text; a place is a finding from `threshold` on, in log-odds; `check` parts are taken out of the model.
     """
 
     bundle: Bundle
@@ -110,6 +120,7 @@ class Explainer:
     cancelled: Callable[[], bool]
     progress: Progress
     threshold: float
+    check: int = 0
 
     def explain(self, place: Place, *, expectation: bool = False) -> Attribution:
         """The explanation of a candidate site, or of a token: where there is none, or for `expectation`."""
@@ -148,15 +159,16 @@ class Explainer:
     def _explained_token(self, place: Place) -> Attribution:
         """Why the model expects, or doesn't expect, the token at a place."""
         tokens = self.scanner.tokenizer.encode(place.scope.header + place.text)
-        at = next(
-            index for index, span in enumerate(tokens.spans) if span.start <= place.in_prompt < span.end
-        )
+        behind = (index for index, span in enumerate(tokens.spans) if span.end > place.in_prompt)
+        at = next(behind, len(tokens) - 1)
         found = self._kept(place, ("token", str(at)), lambda: self._token(place, tokens, at))
         return replace(found, notes=(FROZEN, *found.notes))
 
     def _kept(self, place: Place, parts: tuple[str, ...], explain: Callable[[], Attribution]) -> Attribution:
         """What was explained before of the same text, else what is explained now; places are the prompt's."""
-        key = kept.key_of((*self.identity, "explained", VERSION, place.scope.header, place.text, *parts))
+        key = kept.key_of(
+            (*self.identity, "explained", VERSION, str(self.check), place.scope.header, place.text, *parts)
+        )
         data = self.cache.get(key)
         if data is not None:
             with contextlib.suppress(InputError, ValueError):
@@ -172,7 +184,8 @@ class Explainer:
         positions = site_positions(text, piece.spans, [site.span], slots)[0].tolist()
         seen = _Seen(ReadoutTarget(self.bundle, tuple(positions), site.kind.value))
         self.progress("explaining", None)
-        scores = self._scores(Anatomy.of(self.scanner), piece.ids[: max(positions) + 1], seen)
+        ids = piece.ids[: max(positions) + 1]
+        scores = self._scores(Anatomy.of(self.scanner), ids, seen)
         latents = fired_latents(self.bundle, seen.activation, positions, piece.spans)
         nodes = nodes_of(scores, piece.spans, text)
         constant = self.bundle.readout.kind_bias[site.kind]
@@ -195,6 +208,7 @@ class Explainer:
             other_latents=sum(each.score for each in latents[MOST_LATENTS:]),
             constant_of_tokens=nodes.constant_of_tokens,
             unexplained=scores.unexplained,
+            checks=self._checks(self.scanner, ids, seen.target, nodes),
             method=METHOD,
             notes=_window_note(piece.spans, piece.prompt),
         )
@@ -230,6 +244,7 @@ class Explainer:
             tokens=nodes.tokens,
             constant_of_tokens=nodes.constant_of_tokens,
             unexplained=scores.unexplained,
+            checks=self._checks(model.model, before.ids, seen.target, nodes),
             method=METHOD,
             notes=_window_note(before.spans, prompt),
         )
@@ -245,6 +260,20 @@ class Explainer:
                 " free some memory"
             )
         return one_pass(anatomy, torch.tensor(ids), target, cancelled=self.cancelled)
+
+    def _checks(self, model: Any, ids: list[int], target: Target, nodes: Nodes) -> tuple[PartCheck, ...]:
+        """What the model itself does without each of the strongest parts."""
+        if self.check < 1:
+            return ()
+        parts = strongest_parts(nodes, self.check)
+        self.progress(f"taking out {len(parts)} parts, one at a time", None)
+        found = ablate(
+            model, torch.tensor(ids), [node for node, _ in parts], target, cancelled=self.cancelled
+        )
+        return tuple(
+            PartCheck(node.layer, node.head if isinstance(node, Head) else None, score, effect)
+            for (node, score), effect in zip(parts, found.effects.tolist(), strict=True)
+        )
 
 
 def _how_sure(calibration: Calibration) -> str:

@@ -29,11 +29,13 @@ class ExplainOptions:
     """What to explain at a place, and when it counts as a finding.
 
     `expectation`: what the model expects there, even at a candidate site. `max_false_alarms` (per 100 lines
-    of clean code) overrides the settings.
+    of clean code) overrides the settings. `check`: how many of the strongest heads and MLPs are really taken
+    out of the model, one at a time, beside what the explanation says of them.
     """
 
     expectation: bool = False
     max_false_alarms: float | None = None
+    check: int = 0
 
 
 @dataclass(slots=True)

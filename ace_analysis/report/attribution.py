@@ -101,6 +101,19 @@ class TokenScore:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class PartCheck:
+    """A head or, with `head` None, an MLP that was really taken out of the model.
+
+    `score` is what the explanation says that it contributes, `effect` by how much the value falls without it.
+    """
+
+    layer: int
+    head: int | None
+    score: float
+    effect: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
     """An explanation. All parts are sorted by size, largest first, whatever their sign.
@@ -117,6 +130,7 @@ class Attribution:
         other_latents: what latents that are not listed add.
         constant_of_tokens: what the model's own constants contribute.
         unexplained: value minus the tokens and `constant_of_tokens`: what the method can't account for.
+        checks: the strongest parts, taken out of the model one at a time; empty unless that was asked for.
         method: how the scores were computed, in a few words.
         notes: how far they can be trusted, and what else a reader has to know; whole sentences.
     """
@@ -132,5 +146,6 @@ class Attribution:
     other_latents: float = 0.0
     constant_of_tokens: float = 0.0
     unexplained: float = 0.0
+    checks: tuple[PartCheck, ...] = ()
     method: str = ""
     notes: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from ace_analysis.report.attribution import (
     HeadScore,
     LatentScore,
     LayerScore,
+    PartCheck,
     TargetKind,
     TokenScore,
 )
@@ -60,6 +61,7 @@ def _attribution(data: Mapping[str, Any]) -> Attribution:
             for each in data.get("layers", ())
         ),
         tokens=tuple(_token(each) for each in data.get("tokens", ())),
+        checks=tuple(_check(each) for each in data.get("checks", ())),
         method=str(data.get("method", "")),
         notes=tuple(str(each) for each in data.get("notes", ())),
         **{name: float(data.get(name, 0.0)) for name in numbers},
@@ -96,6 +98,11 @@ def _token(data: Mapping[str, Any]) -> TokenScore:
     span = data["span"]
     place = None if span is None else span_from_wire(span)
     return TokenScore(place, str(data["text"]), float(data["score"]))
+
+
+def _check(data: Mapping[str, Any]) -> PartCheck:
+    head = _optional(int, data["head"])
+    return PartCheck(int(data["layer"]), head, float(data["score"]), float(data["effect"]))
 
 
 def _optional(convert: Any, value: Any) -> Any:

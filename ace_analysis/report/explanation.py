@@ -71,6 +71,10 @@ def _attribution(document: CodeDocument, why: Attribution) -> Json:
         "other_latents": why.other_latents,
         "constant_of_tokens": why.constant_of_tokens,
         "unexplained": why.unexplained,
+        "checks": [
+            {"layer": each.layer, "head": each.head, "score": each.score, "effect": each.effect}
+            for each in why.checks
+        ],
         "method": why.method,
         "notes": list(why.notes),
     }
@@ -161,6 +165,12 @@ _LAYER = object_of(
     score={**_SIGNED, "description": "both"},
 )
 _TOKEN = object_of(text=TEXT, score=_SIGNED, **{name: or_null(each) for name, each in _PLACE.items()})
+_CHECK = object_of(
+    layer={"type": "integer", "minimum": 0},
+    head=or_null({"type": "integer", "description": "null for the layer's MLP"}),
+    score=_SIGNED,
+    effect={"type": "number", "description": "by how much the value really falls without it"},
+)
 _OF_AN_EXPLANATION: dict[str, Json] = {
     "target": _TARGET,
     "unit": {"enum": ["log-odds", "logits"], "description": "what a score of 1 is"},
@@ -175,6 +185,7 @@ _OF_AN_EXPLANATION: dict[str, Json] = {
     "other_latents": {"type": "number", "description": "what latents that are not listed add"},
     "constant_of_tokens": {"type": "number", "description": "value minus tokens and unexplained"},
     "unexplained": {"type": "number", "description": "what the method can't account for"},
+    "checks": array_of(_CHECK, "parts that were taken out of the model one at a time; with --check only"),
     "method": {"type": "string", "description": "how the scores were computed"},
     "notes": array_of(TEXT, "how far the scores can be trusted"),
 }

@@ -189,7 +189,7 @@ def test_an_explanation_is_answered_as_it_crosses_the_wire(loaded):
     assert loaded.notes[-1]["params"] == {"id": 1, "message": "explaining", "fraction": None}
     document, offset, options = scans[0]
     assert (document.uri, document.text, document.version, offset) == ("a.py", "x = 1", 3, 2)
-    assert options == {"expectation": True, "max_false_alarms": None}
+    assert options == {"expectation": True, "max_false_alarms": None, "check": 0}
 
 
 def test_an_explanation_can_be_cancelled(loaded):
@@ -218,6 +218,12 @@ def test_what_was_cancelled_while_it_waited_never_runs(loaded):
         ("ace/scan", {"uri": "a", "text": "explode"}, "ZeroDivisionError", "boom"),
         ("ace/explain", {"uri": "a", "text": "x"}, "InputError", "expected a parameter 'offset'"),
         ("ace/explain", {"uri": "a", "text": "x", "offset": "1"}, "InputError", "offset: expected a whole"),
+        (
+            "ace/explain",
+            {"uri": "a", "text": "x", "offset": 0, "check": "all"},
+            "InputError",
+            "check: expected",
+        ),
         ("ace/explain", {"uri": "a", "text": "x", "offset": -1}, "InputError", "expected a place in the"),
         ("ace/load", {"settings": {"model": {"name": "none"}}}, "BundleError", "expected a bundle"),
         ("ace/load", {"settings": {"modle": {}}}, "SettingsError", "did you mean 'model'"),

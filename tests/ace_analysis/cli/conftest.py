@@ -4,7 +4,7 @@ import json
 import re
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ace_analysis.report.attribution import (
     HeadScore,
     LatentScore,
     LayerScore,
+    PartCheck,
     TargetKind,
     TokenScore,
 )
@@ -96,7 +97,9 @@ class FakeEngine:
             raise InputError("expected a place in a function")
         word = next(match for match in re.finditer(r"\S+", text) if match.end() > request.offset)
         span = TextSpan(*word.span())
-        return attribution_of(span, word[0], TextSpan(0, 3), text[:3])
+        why = attribution_of(span, word[0], TextSpan(0, 3), text[:3])
+        checks = (PartCheck(0, 3, -2.0, -1.0), PartCheck(1, None, -0.75, 0.5))
+        return replace(why, checks=checks[: request.check])
 
 
 def attribution_of(span: TextSpan, word: str, other: TextSpan, text: str) -> Attribution:

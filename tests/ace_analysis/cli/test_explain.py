@@ -77,6 +77,18 @@ def test_json_is_one_object_with_all_parts(ace, engine) -> None:
     assert (asked.offset, asked.max_false_alarms, asked.expectation) == (CODE.index("BUG") + 1, 0.5, False)
 
 
+def test_a_check_is_shown_beside_what_was_said(ace, engine) -> None:
+    done = ace("explain", "-q", "a.py:2:14", "--check", "2")
+    assert (
+        "Taken out one at a time: by how much the value really falls\n"
+        "    -1.00 ████████████  layer 0, head 3  said -2.00\n"
+        "    +0.50 ██████        layer 1, MLP     said -0.75\n"
+    ) in done.out
+    assert engine.explained[0].check == 2
+    told = ace("explain", "--json", "a.py:2:14", "--check", "1").json
+    assert told["checks"] == [{"layer": 0, "head": 3, "score": -2.0, "effect": -1.0}]
+
+
 def test_the_schema_is_written_without_a_place(ace, engine) -> None:
     done = ace("explain", "--schema")
     assert json.loads(done.out) == SCHEMA and not engine.loads

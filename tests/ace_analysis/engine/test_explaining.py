@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
@@ -173,6 +174,36 @@ def test_latents_are_described_where_the_bundle_can(engine_with: Callable[..., E
     assert named.latents[0].label == (
         "fires most on '<', '\\n'; more on wrong code than on the same tokens in right code (off by one)"
     )
+
+
+@pytest.mark.parametrize("text", [">", "):"])
+def test_the_strongest_parts_can_be_taken_out_of_the_model_for_a_check(engine: Engine, text: str) -> None:
+    plain = engine.explain(document(), at(text))
+    why = engine.explain(document(), at(text), options=ExplainOptions(check=4))
+    parts = [(each.score, each.layer, each.head) for each in plain.heads]
+    parts += [(each.mlp, each.layer, None) for each in plain.layers]
+    strongest = sorted(parts, key=lambda part: -abs(part[0]))[:4]
+    assert [(each.score, each.layer, each.head) for each in why.checks] == strongest
+    assert all(abs(each.effect) > 0 for each in why.checks)
+    assert (plain.checks, replace(why, checks=())) == ((), plain)
+
+
+def test_a_check_measures_what_the_scan_reads_without_the_part(engine: Engine) -> None:
+    """An independent way: the last block's MLP set to zero by its own weights."""
+    why = engine.explain(document(), at(">"), options=ExplainOptions(check=99))
+    (check,) = (each for each in why.checks if (each.layer, each.head) == (1, None))
+    weight = cast(torch.Tensor, Anatomy.of(engine.scanner).blocks[1].mlp.down.weight)
+    kept = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.zero_()
+        reports = Engine(engine.scanner, engine.bundle).scan(document(), options=ScanOptions(sites=True))
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)
+    score = next(s.score for r in reports for s in r.sites if s.span.start == at(">"))
+    expected = engine.bundle.calibration.probability(why.value - check.effect)
+    assert score == pytest.approx(expected, abs=1e-4)
 
 
 # --- a long scope ---------------------------------------------------------------------------------------

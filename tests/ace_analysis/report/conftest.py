@@ -11,6 +11,7 @@ from ace_analysis.report.attribution import (
     HeadScore,
     LatentScore,
     LayerScore,
+    PartCheck,
     TargetKind,
     TokenScore,
 )
@@ -97,6 +98,7 @@ def explained() -> Explained:
         constant=0.5,
         constant_of_tokens=0.25,
         unexplained=0.5,
+        checks=(PartCheck(1, 1, -0.75, -0.5), PartCheck(0, None, 0.75, 1.0)),
         method="by hand",
         notes=("It is no proof.",),
     )

@@ -14,6 +14,7 @@ from ace_analysis.report.attribution import (
     HeadScore,
     LatentScore,
     LayerScore,
+    PartCheck,
     TargetKind,
     TokenScore,
 )
@@ -67,6 +68,7 @@ attributions = st.builds(
     other_latents=numbers,
     constant_of_tokens=numbers,
     unexplained=numbers,
+    checks=some(st.builds(PartCheck, counts, st.none() | counts, numbers, numbers)),
     method=texts,
     notes=some(texts),
 )
