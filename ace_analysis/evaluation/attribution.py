@@ -125,8 +125,13 @@ class _Work:
         def step() -> None:
             if self.cancelled():
                 raise Cancelled(STOPPED)
-            if self.records.get(self.prompt.name, part, how) is None:
-                self.records.put(self.prompt.name, part, how, **run())
+            if self.records.get(self.prompt.name, part, how) is not None:
+                return
+            try:
+                values = run()
+            except Cancelled as stopped:
+                raise Cancelled(STOPPED) from stopped
+            self.records.put(self.prompt.name, part, how, **values)
 
         return step
 

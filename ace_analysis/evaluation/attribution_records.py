@@ -36,7 +36,11 @@ class Records:
             folder.mkdir(parents=True, exist_ok=True)
             self._check(dict(about))
             path = folder / LINES
-            for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            if text and not text.endswith("\n"):
+                # Cut short: the next line must not become a part of it.
+                path.write_text(f"{text}\n", encoding="utf-8")
+            for line in text.splitlines():
                 self._read(line)
         except OSError as error:
             raise StorageError(f"{folder}: the records can't be kept there ({error})") from error

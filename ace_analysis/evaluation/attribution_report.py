@@ -29,23 +29,29 @@ def report_of(
         "tokens": _median([row["tokens"] for row in plain.values() if row]),
         "nodes": _median([len(row["nodes"]) for row in plain.values() if row]),
         "plain_seconds": _median([row["seconds"] for row in plain.values() if row]),
-        "agreement": {how: _agreement(records, names, how, options) for how in options.hows},
+        "agreement": {how: _agreement(records, names, how, options, "effects") for how in options.hows},
+        "agreement_linear": {how: _agreement(records, names, how, options, "linear") for how in options.hows},
         "cost": _costs(records, names, options),
         "speed": _speed(records, names),
         "curves": _curves(records, names, options),
     }
 
 
-def _agreement(records: Records, names: Sequence[str], how: str, options: AttributionOptions) -> Row:
-    """Method to group to correlations; and the same of the target's linear form, by the exact effects."""
+def _agreement(
+    records: Records, names: Sequence[str], how: str, options: AttributionOptions, truth: str
+) -> Row:
+    """Method to group to correlations with the exact effects: real ones, or on the target's linear form.
+
+    By the real ones, that linear form is a method, too.
+    """
     found: Row = {}
-    for method in (*options.methods, LINEAR):
+    for method in (*options.methods, *([LINEAR] if truth == "effects" else [])):
         effects, scores, heads = [], [], []
         for name in names:
             exact, plain = records.get(name, EXACT, how), records.get(name, PLAIN)
             row = exact if method == LINEAR else records.get(name, method, how)
             if exact is not None and plain is not None and row is not None:
-                effects.append(exact["effects"])
+                effects.append(exact[truth])
                 scores.append(row["linear" if method == LINEAR else "scores"])
                 heads.append(plain["is_head"])
         if effects:
