@@ -180,7 +180,7 @@ def _show(fixed: Fixed, *, written: bool) -> None:
 def _summary(fix: Fix) -> str:
     tested = ", the tests pass" if fix.verified_by_tests else ""
     gain = next((each.note for each in fix.gates if each.gate.value == "likelihood"), "")
-    return f"{printable(fix.detail)} ({fix.source.value}, scope {gain}{tested})"
+    return f"{printable(fix.detail)} ({fix.source.value}; {gain}{tested})"
 
 
 def _style(line: str) -> str:

@@ -192,15 +192,17 @@ class _Repair:
         return passed
 
     def _scope_gates(self, before: ScopeReading, after: ScopeReading, middle: float) -> list[GateResult]:
-        """The scope's likelihood is asked for in both ways of writing it as a product, and one may rise.
+        """The scope's likelihood is asked for in both ways of writing it as a product.
 
         From left to right, and as what is around the region times the region given that (`middle`): both are
-        the same probability, but a model knows neither exactly.
+        the same probability, but a model knows neither exactly. Where a person says that a place is wrong, it
+        is enough that one rises; where only the model says so, both have to.
         """
         gates: list[GateResult] = []
         if self._bundle is not None:
             gates.append(self._error_gate(before, after))
-        gain = max(after.logprob - before.logprob, middle)
+        weakest = max if self._request.threshold is None else min
+        gain = weakest(after.logprob - before.logprob, middle)
         gates.append(GateResult(Gate.LIKELIHOOD, gain > self._options.least_gain, f"{gain:+.1f} nats"))
         return gates
 

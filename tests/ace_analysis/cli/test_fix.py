@@ -112,7 +112,7 @@ def test_nothing_that_passed_is_no_error(
 
 def test_people_see_a_diff_and_the_others_in_a_line(ace: Callable[..., Done], file: Path) -> None:
     out = ace("m.py:3").out
-    assert "m.py:3: `<=` becomes `<` (edit, scope +2.0 nats)" in out
+    assert "m.py:3: `<=` becomes `<` (edit; +2.0 nats)" in out
     assert "-    return a <= b\n+    return a < b\n" in out
     assert "or 2: `<=` becomes `>`" in out and "Nothing was written" in out
 

@@ -103,6 +103,17 @@ def test_a_finding_has_to_fall_below_its_threshold(
         assert [each.gate for each in fix.gates][3:] == [Gate.ERROR_SCORE, Gate.LIKELIHOOD]
 
 
+def test_where_the_model_alone_finds_something_both_likelihoods_have_to_rise(qwen: CausalModel) -> None:
+    named = {fix.replacement: fix.gates[-1].note for fix in repair(qwen, None, request())}
+    found = {fix.replacement: fix.gates[-1].note for fix in repair(qwen, None, request(threshold=1e6))}
+    assert found.keys() <= named.keys()
+    assert all(0 < _nats(note) <= _nats(named[text]) for text, note in found.items())
+
+
+def _nats(note: str) -> float:
+    return float(note.removesuffix(" nats"))
+
+
 def test_a_named_place_may_not_score_worse(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
     bundle = bundle_for()
     strict = replace(bundle.calibration, thresholds={1.0: -1e6})
