@@ -133,8 +133,9 @@ class _Repair:
         self._region = region_of(self._text, inside, request.level)
 
     def run(self) -> tuple[Fix, ...]:
-        """The fixes; somebody is asked before each block of each pass whether to go on."""
-        with hooks(before=[(block, self._ask) for block in self._causal.blocks]):
+        """The fixes; before each block of each pass, and each unembedding, it is asked whether to go on."""
+        parts = (*self._causal.blocks, self._causal.model.get_output_embeddings())
+        with hooks(before=[(part, self._ask) for part in parts]):
             return self._run()
 
     def _ask(self, module: Any, arguments: Any) -> None:

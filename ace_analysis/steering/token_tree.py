@@ -21,7 +21,7 @@ ROOT = -1
 AGAIN = -2
 """The parent of a token that stands in place of the text's last one: what is read under a steering vector has
 to begin with the token that chooses the first new one, and that was read without it."""
-_ROWS_AT_ONCE = 96
+_ROWS_AT_ONCE = 48
 
 
 class TokenTree:
