@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ace_analysis.cli.bench_attribution import attribution_command
 from ace_analysis.cli.bench_precision import precision
 from ace_analysis.cli.bench_repair import repair_command
 from ace_analysis.cli.messages import printable, tell_note
@@ -16,6 +17,7 @@ from ace_analysis.cli.pulling import PullReporter
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure detection and speed.")
 bench_app.command()(precision)
+bench_app.command("attribution")(attribution_command)
 bench_app.command("repair")(repair_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON value on stdout, and nothing else.")]
@@ -169,54 +171,6 @@ def speed(
     for name, value in {**rows, "model": measured["model"], "device": measured["device"]}.items():
         table.add_row(name, printable(str(value)))
     _print(table)
-
-
-@bench_app.command()
-def attribution(  # noqa: PLR0913 - a command's parameters are its options
-    findings: Annotated[int, typer.Option(min=0, help="Texts whose planted bug is found.")] = 40,
-    tokens: Annotated[
-        int, typer.Option(min=0, help="Texts whose next token is explained, on the full model.")
-    ] = 40,
-    how: Annotated[
-        list[str] | None,
-        typer.Option(metavar="zero|mean|counterfactual", help="Repeatable.", show_default="all three"),
-    ] = None,
-    slow: Annotated[
-        int, typer.Option(min=0, metavar="N", help="CD-T's rule sets on the first N texts of either kind.")
-    ] = 8,
-    most_tokens: Annotated[int, typer.Option(min=16, help="The longest text.")] = 64,
-    models: Annotated[int, typer.Option(min=0, help="Hand-built models of each task; 0: none.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the texts.")] = 0,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where it is kept how far this got.", show_default="in the cache")
-    ] = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """How well each attribution method agrees with exact ablation of every head and MLP, and what it costs.
-
-    CD-T with several rule sets, the one-pass, EAP and EAP-IG, on planted bugs that are found and on tokens of
-    right code, and on hand-built models whose circuits are known. Intervals are 95 %, over texts. Takes hours
-    on a CPU; goes on where it was stopped, and Ctrl-C stops it in order.
-    """
-    from ace_analysis.cli.bench_attribution import AttributionRequest, hows_of, run_in_order, tables_of
-    from ace_analysis.evaluation.attribution import AttributionOptions
-
-    request = AttributionRequest(
-        findings=findings,
-        tokens=tokens,
-        most_tokens=most_tokens,
-        models=models,
-        seed=seed,
-        folder=folder,
-        measure=AttributionOptions(hows=hows_of(how), slow_prompts=slow),
-    )
-    measured = run_in_order(request, quiet=quiet)
-    if as_json:
-        _write(measured)
-        return
-    for table in tables_of(measured):
-        _print(table)
 
 
 def _show_sample(sample: Mapping[str, Any]) -> None:

@@ -119,30 +119,18 @@ def find_circuit(
     prepared = prepare(model, input_ids, target, options.ablation, cancelled=cancelled)
     search = _Search(prepared, target, options, cancelled)
     members = search.run()
-    lost = search.losses(members)
-    method = SCORED[options.method]
     return Circuit(
         target=prepared.bound.name,
         unit=prepared.bound.unit,
         clean=search.clean,
         nothing=search.nothing,
         alone=search.values_of([members])[0],
-        nodes=tuple(
-            CircuitNode(
-                name=str(node),
-                kind="head" if isinstance(node, Head) else "mlp",
-                layer=node.layer,
-                score=members[node].score,
-                through=None if members[node].through is None else str(members[node].through),
-                lost=lost[node],
-            )
-            for node in sorted(members, key=lambda node: (node.layer, str(node)))
-        ),
+        nodes=search.described(members),
         edges=(),
         upstream=len(search.nodes),
         curve=search.curve(),
         ablation=SAYS[options.ablation.how],
-        method=method,
+        method=SCORED[options.method],
     )
 
 
@@ -231,6 +219,21 @@ class _Search:
         values = self.values_of(nested)
         fits = [at for at, value in enumerate(values) if abs(value - self.clean) <= limit]
         return nested[fits[-1]] if fits else members
+
+    def described(self, members: Members) -> tuple[CircuitNode, ...]:
+        """The circuit's nodes by layer."""
+        lost = self.losses(members)
+        return tuple(
+            CircuitNode(
+                name=str(node),
+                kind="head" if isinstance(node, Head) else "mlp",
+                layer=node.layer,
+                score=members[node].score,
+                through=None if members[node].through is None else str(members[node].through),
+                lost=lost[node],
+            )
+            for node in sorted(members, key=lambda node: (node.layer, str(node)))
+        )
 
     def losses(self, members: Members) -> dict[Part, float]:
         """How much farther from the whole model the circuit is without each node."""

@@ -96,14 +96,13 @@ def eap(
     prepared = prepare_gradients(model, input_ids, target, options, cancelled=cancelled)
     run, put = prepared.run, prepared.replacement
     heads = torch.zeros(run.n_blocks, run.model.anatomy.n_heads, dtype=torch.float64)
-    mlps = torch.zeros(run.n_blocks, dtype=torch.float64)
-    tokens = torch.zeros(run.length, dtype=torch.float64)
+    mlps, tokens = (torch.zeros(size, dtype=torch.float64) for size in (run.n_blocks, run.length))
     for traced in traced_passes(prepared, options, cancelled):
         found = traced.gradients([traced.resid[0], *traced.z, *traced.mlp])
         tokens += ((run.resid[0][0] - put.embedding) * found[0][0]).sum(-1).double().cpu()
-        for layer in range(run.n_blocks):
+        at_zs, at_mlps = found[1 : 1 + run.n_blocks], found[1 + run.n_blocks :]
+        for layer, (at_z, at_mlp) in enumerate(zip(at_zs, at_mlps, strict=True)):
             lost = run.z[layer] - put.z[layer]
-            at_z, at_mlp = found[1 + layer], found[1 + run.n_blocks + layer]
             heads[layer] += (lost * at_z[0].view_as(lost)).sum((0, 2)).double().cpu()
             mlps[layer] += ((run.mlp[layer] - put.mlp[layer]) * at_mlp[0]).sum().double().cpu()
     tokens, total = tokens / options.steps, prepared.clean

@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from ace_analysis.cli import app, bench_attribution
-from ace_analysis.cli.bench_attribution import AttributionRequest, run_attribution
+from ace_analysis.cli import app, attributing
+from ace_analysis.cli.attributing import AttributionRequest, run_attribution
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.evaluation.attribution import AttributionOptions
 from ace_analysis.evaluation.attribution_methods import EAP, ONE_PASS
@@ -76,8 +76,8 @@ def request_for(
     Path("ace.toml").write_text(
         f'[model]\nname = "{tiny_qwen2}"\ndevice = "cpu"\ndtype = "float32"\n', encoding="utf-8"
     )
-    monkeypatch.setattr(bench_attribution, "chosen_bundle", lambda name, settings: bundle)
-    monkeypatch.setattr(bench_attribution, "installed_functions", lambda count, **_: functions)
+    monkeypatch.setattr(attributing, "chosen_bundle", lambda name, settings: bundle)
+    monkeypatch.setattr(attributing, "installed_functions", lambda count, **_: functions)
     small = {"findings": 1, "tokens": 1, "most_tokens": 160, "models": 0, "folder": tmp_path / "kept"}
     return lambda **changes: AttributionRequest(**{**small, "measure": MEASURE, **changes})
 
@@ -120,7 +120,7 @@ def test_a_run_that_is_cancelled_says_that_it_goes_on(
 def test_where_no_text_fits_that_is_said(
     request_for: Callable[..., AttributionRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_attribution, "installed_functions", lambda count, **_: [])
+    monkeypatch.setattr(attributing, "installed_functions", lambda count, **_: [])
     with pytest.raises(InputError, match="expected installed functions with tokens within 160 tokens"):
         run_attribution(request_for(findings=0), silent)
 
@@ -140,7 +140,7 @@ def bench(request_for: Callable[..., AttributionRequest]) -> Callable[..., Resul
 def test_tables_and_json_tell_the_same(bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     methods = (EXACT, ONE_PASS)
     quick = RecoveryOptions(models=1, prompts=1, methods=methods)
-    monkeypatch.setattr(bench_attribution, "measure_recovery", lambda options, **_: measure_recovery(quick))
+    monkeypatch.setattr(attributing, "measure_recovery", lambda options, **_: measure_recovery(quick))
     done = bench("--models", "1", "--how", "zero", "--folder", "kept")
     assert done.exit_code == 0, done.output
     for text in ("exact zero ablation", "plain forward passes", "one pass in forward passes", *TASKS):
@@ -161,6 +161,6 @@ def test_an_interrupted_run_tells_how_to_go_on(
     def stopped(*_: Any) -> None:
         raise Cancelled("the measurement was cancelled")
 
-    monkeypatch.setattr(bench_attribution, "run_attribution", stopped)
+    monkeypatch.setattr(attributing, "run_attribution", stopped)
     done = bench()
     assert done.exit_code == 130 and "to go on, run the same command again" in done.stderr

@@ -12,7 +12,7 @@ from ace_analysis.decomposition.nodes import Head, Mlp
 from ace_analysis.decomposition.patching import AblationOptions, prepare
 from ace_analysis.decomposition.targets import HeadTarget, LogitDifference
 from ace_analysis.errors import Cancelled, InputError
-from ace_analysis.evaluation.known_circuits import TASKS, Task, known_circuit
+from ace_analysis.evaluation.known_circuits import TASKS, known_circuit
 from ace_analysis.report.circuit import Circuit
 
 IDS = torch.tensor([[0, 17, 42, 8, 42, 31, 5, 77, 12, 9]])
@@ -31,17 +31,18 @@ def names(circuit: Circuit) -> set[str]:
     return {node.name for node in circuit.parts}
 
 
-@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("method", ["one-pass", "cd-t"])
-def test_a_known_circuit_is_found_in_most_texts(task: Task, method: ScoreMethod) -> None:
-    known = known_circuit(task, 1)
-    right = 0
-    for prompt in known.prompts(4):
-        ablation = AblationOptions(how="counterfactual", counterfactual=prompt.counterfactual)
-        options = CircuitOptions(method=method, ablation=ablation)
-        found = find_circuit(known.model, prompt.ids, prompt.target, options)
-        right += names(found) == {str(node) for node in known.circuit}
-    assert right >= 3
+def test_known_circuits_are_found_in_most_texts_and_faithful(method: ScoreMethod) -> None:
+    right, faithful, texts = 0, 0, 0
+    for known in (known_circuit(task, seed) for task in TASKS for seed in (0, 1)):
+        for prompt in known.prompts(3):
+            ablation = AblationOptions(how="counterfactual", counterfactual=prompt.counterfactual)
+            options = CircuitOptions(method=method, ablation=ablation)
+            found = find_circuit(known.model, prompt.ids, prompt.target, options)
+            right += names(found) == {str(node) for node in known.circuit}
+            faithful += abs(found.faithfulness - 1) <= options.tolerance
+            texts += 1
+    assert texts == 18 and right >= 12 and faithful >= 15
 
 
 def test_what_feeds_a_found_head_is_found_through_it_though_alone_it_gains_nothing() -> None:
