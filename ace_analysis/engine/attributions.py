@@ -6,7 +6,7 @@ right wherever its scope has moved to.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,7 @@ MOST_LATENTS = 12
 """Latents that are listed; the rest is one number."""
 
 
+@runtime_checkable
 class Scored(Protocol):
     @property
     def score(self) -> float: ...
@@ -118,18 +119,20 @@ def fired_latents(
 
 def label_of(bundle: Bundle, latent: int) -> str:
     """What is known of a latent, in a few words: tokens, and the bugs that it fires on more."""
-    tokens = ", ".join(_shown(token) for token in bundle.labels.get(latent, ()))
+    tokens = ", ".join(dict.fromkeys(_shown(token) for token in bundle.labels.get(latent, ())))
     feature = next((each for each in bundle.catalog if each.feature_idx == latent), None)
     parts = [f"fires most on {tokens}"] if tokens else []
     if feature is not None:
         kinds = ", ".join(kind.replace("_", " ") for kind in feature.kinds) or "any kind"
-        parts.append(f"more on wrong code than on the same tokens in right code ({kinds})")
+        parts.append(f"an error feature: {kinds}")
     return "; ".join(parts)
 
 
 def _shown(token: str) -> str:
     """A token for a person: blanks in front say nothing, but a token of blanks alone is one."""
-    return repr(token.strip() or token)
+    if token.strip():
+        return repr(token.strip())
+    return "line end" if "\n" in token or "\r" in token else "blanks"
 
 
 def placed(attribution: Attribution, place: Place) -> Attribution:

@@ -27,6 +27,10 @@ _LEGEND = (
     '<p class="soft legend"><span class="raises h6">raises</span> <span class="lowers h6">lowers</span>'
     " the score; the stronger, the more. The place itself is outlined.</p>"
 )
+_ABOUT_THE_MAP = "What each contributes through all later layers. Heads and MLPs have a scale each; − lowers."
+_ABOUT_THE_GRAPH = (
+    "The strongest parts. A line is what a part contributes through all paths, its width the square root."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,8 @@ class FilePage:
     sites: Sequence[SiteScore]
     findings: Sequence[Finding]
     threshold: float
-    explanations: Mapping[TextSpan, Attribution] = field(default_factory=dict)
-    engine: Mapping[str, Any] = field(default_factory=dict)
+    explanations: Mapping[TextSpan, Attribution] = field(default_factory=dict[TextSpan, Attribution])
+    engine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: Sequence[str] = ()
 
 
@@ -93,9 +97,9 @@ def why_html(document: CodeDocument, why: Attribution) -> str:
         _code(document, why),
         '<div class="parts">',
         _part("Strongest tokens", _tokens(document, why)),
-        _part("Heads and MLPs by layer", _wide(heads_map_svg(why))),
+        _part("Heads and MLPs by layer", _wide(heads_map_svg(why), _ABOUT_THE_MAP)),
         _part("Latents that fired", _latents(document, why), "whole"),
-        _part("Where it comes from", _wide(graph_svg(why)), "whole"),
+        _part("Where it comes from", _wide(graph_svg(why), _ABOUT_THE_GRAPH), "whole"),
         "</div>",
         _rest(why),
     ]
@@ -155,8 +159,8 @@ def _part(title: str, inside: str, classes: str = "") -> str:
     return f'<div class="{classes}"><h3>{title}</h3>{inside}</div>' if inside else ""
 
 
-def _wide(picture: str) -> str:
-    return f'<div class="wide">{picture}</div>' if picture else ""
+def _wide(picture: str, about: str) -> str:
+    return f'<div class="wide">{picture}</div><p class="soft">{about}</p>' if picture else ""
 
 
 def _tokens(document: CodeDocument, why: Attribution) -> str:

@@ -102,7 +102,8 @@ class _Part:
 def graph_svg(why: Attribution) -> str:
     """The strongest parts, tokens at the bottom and the explained number on top, each with its line there.
 
-    A line's width is what the part contributes through all paths; it stands for no single connection.
+    A line is what the part contributes through all paths, its width the square root of that, since one part
+    is often larger than all others; it stands for no single connection.
     """
     rows = _rows(why)
     if not rows:
@@ -119,7 +120,7 @@ def graph_svg(why: Attribution) -> str:
         for index, part in enumerate(row):
             # Every second row is moved by half a box, so that lines pass between boxes.
             x = middle + COLUMN * (index - (len(row) - 1) / 2 + (0.25 if at % 2 else -0.25))
-            size = abs(part.score) / largest if largest else 0.0
+            size = (abs(part.score) / largest) ** 0.5 if largest else 0.0
             end = middle + (x - middle) * BOX_WIDTH / width
             lines.append(_line((x, y - BOX_HEIGHT / 2), (end, top + BOX_HEIGHT / 2), part, size))
             boxes.append(

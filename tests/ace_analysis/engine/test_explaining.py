@@ -169,11 +169,11 @@ def test_latents_are_described_where_the_bundle_can(engine_with: Callable[..., E
         density=0.01,
         kinds=("off_by_one",),
     )
-    named = engine_with(labels={latent: (" <", "\n")}, catalog=(feature,)).explain(document(), at(">"))
-    assert plain.latents[0].label == ""
-    assert named.latents[0].label == (
-        "fires most on '<', '\\n'; more on wrong code than on the same tokens in right code (off by one)"
+    named = engine_with(labels={latent: (" <", "\n", "<", "  ", "\n\n")}, catalog=(feature,)).explain(
+        document(), at(">")
     )
+    assert plain.latents[0].label == ""
+    assert named.latents[0].label == "fires most on '<', line end, blanks; an error feature: off by one"
 
 
 @pytest.mark.parametrize("text", [">", "):"])
