@@ -207,7 +207,7 @@ def tables_of(report: Mapping[str, Any]) -> list[Table]:
                 tables += [
                     _agreement(of, f"{how} ablation{truth}", rows) for how, rows in part[which].items()
                 ]
-            tables += [_costs(of, part), _curves(of, part["curves"])]
+            tables += [_costs(of, part), _curves(f"{of}, {part['curves_of']} ablation", part["curves"])]
     if "recovery" in report:
         tables.append(_recovery(report["recovery"]))
     return tables

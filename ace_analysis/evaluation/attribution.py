@@ -44,7 +44,8 @@ class AttributionOptions:
         methods: names of METHODS; slow ones run on the first `slow_prompts` texts, and against zero alone.
         slow_prompts: texts on which CD-T's rule sets run; each takes about two exact ablations.
         one_by_one: texts on which exact ablation is also timed as one whole pass for each node.
-        curves: the sort of ablation of the faithfulness curves; None: no curves.
+        curves: the sort of ablation of the faithfulness curves, or where it is not among `hows`, the first of
+            those; None: no curves.
     """
 
     hows: tuple[How, ...] = HOWS
@@ -59,6 +60,11 @@ class AttributionOptions:
             raise InputError(f"methods: expected some of {', '.join(METHODS)}, got {unknown[0]!r}")
         if not self.hows or {*self.hows} - {*HOWS}:
             raise InputError(f"hows: expected some of {', '.join(HOWS)}, got {self.hows!r}")
+
+    @property
+    def curve_how(self) -> How | None:
+        """The sort of ablation that curves are of."""
+        return self.curves if self.curves is None or self.curves in self.hows else self.hows[0]
 
 
 def hows_of(names: Sequence[str] | None) -> tuple[How, ...]:
@@ -149,8 +155,8 @@ def _steps(
                 steps.append((f"{name}, {how}", run))
     if index < options.one_by_one:
         steps.append((ONE_BY_ONE, work.do(ONE_BY_ONE, "zero", lambda: _one_by_one(work, plain))))
-    how = options.curves
-    if how is not None and how in options.hows:
+    how = options.curve_how
+    if how is not None:
         for name in (EXACT, RANDOM, *(each for each in options.methods if each in FAST)):
             run = work.do(CURVE + name, how, lambda name=name, how=how: _curve(work, name, how))
             steps.append((CURVE + name, run))
@@ -185,7 +191,8 @@ def _scored(work: _Work, name: str, how: How) -> dict[str, Any]:
     def run() -> None:
         scores.append(score(name, work.case, how, cancelled=work.cancelled))
 
-    seconds = _seconds(run) if name in FAST else _seconds(run, rounds=1)
+    # Costs are told of zero ablation alone, and what takes long needs no second look.
+    seconds = _seconds(run, rounds=ROUNDS if name in FAST and how == "zero" else 1)
     return {"seconds": seconds, "scores": scores[-1].tolist()}
 
 

@@ -33,6 +33,7 @@ def report_of(
         "agreement_linear": {how: _agreement(records, names, how, options, "linear") for how in options.hows},
         "cost": _costs(records, names, options),
         "speed": _speed(records, names),
+        "curves_of": options.curve_how,
         "curves": _curves(records, names, options),
     }
 
@@ -108,7 +109,7 @@ def _curves(records: Records, names: Sequence[str], options: AttributionOptions)
     for method in (EXACT, *METHODS, "random"):
         values = []
         for name in names:
-            row = records.get(name, CURVE + method, options.curves or "")
+            row = records.get(name, CURVE + method, options.curve_how or "")
             if row is not None:
                 values.append(CurveValues(tuple(row["by_push"]), tuple(row["by_size"])))
         if values:

@@ -176,6 +176,12 @@ def test_sorts_of_ablation_have_names() -> None:
         hows_of(["noise"])
 
 
+def test_curves_are_of_an_ablation_that_is_measured() -> None:
+    assert AttributionOptions().curve_how == "counterfactual"
+    assert AttributionOptions(hows=("zero", "mean")).curve_how == "zero"
+    assert AttributionOptions(curves=None).curve_how is None
+
+
 def test_without_curves_none_are_run(
     tmp_path: Path, prompts: list[AttributionPrompt], measured: Measured
 ) -> None:
