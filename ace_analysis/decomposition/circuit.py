@@ -48,7 +48,7 @@ SAYS: dict[str, str] = {
     "counterfactual": "the other text's outputs",
 }
 SCORED: dict[ScoreMethod, str] = {
-    "one-pass": "one pass back with attention patterns, norms and gates held as they were",
+    "one-pass": "the one-pass: gradients, and for MLPs that are much of the stream the frozen network",
     "cd-t": "contextual decomposition (CD-T), one walk for each node",
 }
 

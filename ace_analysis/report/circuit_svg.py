@@ -46,7 +46,7 @@ def circuit_svg(circuit: Circuit) -> str:
     """The graph alone, as an SVG element with its style in it."""
     rows = _rows(circuit)
     width = 2 * MARGIN + COLUMN * max([1, *(len(row) for _, row in rows)]) + 60
-    height = 2 * MARGIN + ROW * (len(rows) + 1)
+    height = 2 * MARGIN + ROW * len(rows)
     spots = _spots(rows, width, height)
     largest = max((abs(edge.score) for edge in circuit.edges), default=1.0) or 1.0
     strongest = max((abs(node.score) for node in circuit.parts), default=1.0) or 1.0
@@ -169,7 +169,7 @@ def _short(text: str) -> str:
 
 
 def _table(nodes: Iterable[CircuitNode]) -> str:
-    rows = []
+    rows: list[str] = []
     for node in sorted(nodes, key=lambda node: -abs(node.score)):
         lost = "" if node.lost is None else f"{node.lost:+.3f}"
         cells = (node.name, _short(node.text), node.through or TARGET)
