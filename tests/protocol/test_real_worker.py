@@ -59,6 +59,23 @@ async def test_a_model_that_is_not_here_says_how_to_get_it_once(start):
         assert [each.type for each in editor.client.messages].count(types.MessageType.Error) == 1
 
 
+async def test_a_tiny_model_explains_a_finding_any_token_and_a_whole_document(start, random_bundle):
+    model = {"model": {"name": str(random_bundle), "device": "cpu", "dtype": "float32"}}
+    text = "def f(a, b):\n    if a < b:\n        return a\n    return b\n"
+    async with start("neovim", worker=LOCAL, **model) as editor:
+        editor.patience = LONG
+        uri = "file:///a.py"
+        editor.open(uri, text)
+        assert (await editor.command("ace.analyzeFile", uri)).findings > 0
+        first = (await editor.shown(uri, 1))[0].range.start
+        await explained(editor, uri, first)
+        hover = (await editor.hover(uri, first.line, first.character)).contents.value
+        assert "layer 0, head" in hover and "Unexplained" in hover
+        answer = await editor.command("ace.explainHere", uri, {"line": 0, "character": 4}, {"show": False})
+        assert (answer.attribution["target"]["kind"], answer.attribution["unit"]) == ("token", "logits")
+        assert (await editor.command("ace.report", uri, {"show": False})).explained > 0
+
+
 @pytest.mark.model
 @pytest.mark.timeout(600)
 async def test_the_real_model_shows_in_the_editor_what_the_command_line_prints(start):
