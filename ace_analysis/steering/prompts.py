@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ace_analysis.model.tokens import CodeTokenizer
 
-MOST_TOKENS = 1024
+MOST_TOKENS = 640
 SHARE_BEFORE = 0.7
 """Of a prompt that is too long, how much may stand before the region."""
 

@@ -27,10 +27,10 @@ from ace_analysis.steering.scope_pass import ScopePass, ScopeReading, ScopeText
 
 __all__ = ["RepairOptions", "RepairRequest", "repair", "repair_line"]
 
-AFTER = 600
+AFTER = 480
 """Code points behind the region that a candidate's effect is read over, up to the end of a line."""
 
-BEFORE = 2400
+BEFORE = 1600
 """Code points of the scope before the region that are read, from the start of a line on."""
 
 
