@@ -12,10 +12,10 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ace_analysis.errors import SettingsError
 
@@ -53,9 +53,11 @@ def _any_text(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+    parts = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [None]
+    texts = tuple(part for part in parts if isinstance(part, str))
+    if len(texts) < len(parts):
         raise ValueError("a list of texts")
-    return tuple(value)
+    return texts
 
 
 def _flag(value: Any) -> bool:
@@ -101,8 +103,9 @@ def _whole(low: int) -> Callable[[Any], int]:
 def _layers(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list | tuple):
         raise ValueError("a list of layers, counted from 0")
+    parts = cast("Sequence[object]", value)
     try:
-        return tuple(_whole(0)(part) for part in value)
+        return tuple(_whole(0)(part) for part in parts)
     except ValueError:
         raise ValueError("a list of layers, counted from 0") from None
 
@@ -206,10 +209,10 @@ def find_config(start: Path) -> Path | None:
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """The table that ACE reads in a configuration file, the language server's part included."""
-    table = _parsed(path) if path.name == CONFIG_FILE else _tool_table(path)["ace"]
+    table: Any = _parsed(path) if path.name == CONFIG_FILE else _tool_table(path)["ace"]
     if not isinstance(table, Mapping):
         raise SettingsError(f"{path}: expected a table [tool.ace], got {table!r}")
-    return table
+    return cast("Mapping[str, Any]", table)
 
 
 def cache_dir() -> Path:
@@ -241,7 +244,7 @@ def _is_file(path: Path) -> bool:
 
 def _tool_table(project: Path) -> Mapping[str, Any]:
     tool = _parsed(project).get("tool", {})
-    return tool if isinstance(tool, Mapping) else {}
+    return cast("Mapping[str, Any]", tool) if isinstance(tool, Mapping) else {}
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
@@ -269,13 +272,14 @@ def _with(settings: Settings, data: Mapping[str, Any], where: str, section: str 
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{where}{label}: expected a section, got {value!r}")
-            values[name] = _with(current, value, where, label)
+            values[name] = _with(current, cast("Mapping[str, Any]", value), where, label)
             continue
         try:
             values[name] = known[name].metadata["read"](value)
         except ValueError as error:
             raise SettingsError(f"{where}{label}: expected {error}, got {value!r}") from error
-    return dataclasses.replace(settings, **values)  # pyright: ignore[reportArgumentType]
+    changed: Settings = dataclasses.replace(cast("Any", settings), **values)
+    return changed
 
 
 def _unknown(key: str, known: tuple[str, ...], section: str) -> str:

@@ -25,8 +25,14 @@ try:
 except ImportError:  # only the server is installed
     jaxtyping = None
 else:
-    # Shapes and types of every call into these packages are checked while the tests run.
-    jaxtyping.install_import_hook(("ace_analysis.model",), "beartype.beartype")
+    # Shapes and types of every call into these packages are checked while the tests run. The statistics in
+    # features/ are NumPy's business, which takes an int for a float.
+    with_tensors = "bundle coder_quality examples foreign harvest labelling positions reading readout scoring"
+    with_tensors += " sparse_coder storage training"
+    checked = [f"ace_analysis.features.{name}" for name in with_tensors.split()]
+    jaxtyping.install_import_hook(
+        ("ace_analysis.model", "ace_analysis.engine", *checked), "beartype.beartype"
+    )
 
 FAMILIES = ("qwen2", "llama", "gemma2")
 

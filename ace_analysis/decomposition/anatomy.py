@@ -9,7 +9,7 @@ as one.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,7 @@ from ace_analysis.errors import ModelError
 from ace_analysis.model.scan import ResidualScanner, blocks_of
 
 
+@runtime_checkable
 class Linear(Protocol):
     """A linear map: `x @ weight.T + bias`. `weight` may be a property that dequantizes."""
 

@@ -56,7 +56,7 @@ def pattern_of(
 
 def mixed(
     pattern: Float[Tensor, "*batch head pos pos"], v: Float[Tensor, "*vbatch kv_head pos head_dim"]
-) -> Float[Tensor, "*batch pos head head_dim"]:
+) -> Float[Tensor, "*out pos head head_dim"]:
     """Values by their weights; heads of a group share theirs."""
     kv_heads = v.shape[-3]
     grouped = pattern.unflatten(-3, (kv_heads, -1))

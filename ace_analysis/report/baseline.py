@@ -28,7 +28,7 @@ Key = tuple[str, str, str]
 class Baseline:
     """Known findings by file; paths are relative to the baseline file's folder, with forward slashes."""
 
-    known: Mapping[str, Counter[Key]] = field(default_factory=dict)
+    known: Mapping[str, Counter[Key]] = field(default_factory=dict[str, Counter[Key]])
 
     def __len__(self) -> int:
         return sum(count for keys in self.known.values() for count in keys.values())

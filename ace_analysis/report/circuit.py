@@ -4,6 +4,7 @@ Plain, JSON-able and free of torch. How faithful it is was measured by really ru
 everything else ablated; edges are first-order estimates, for the picture.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -113,24 +114,19 @@ def faithfulness(value: float, clean: float, nothing: float) -> float:
 
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
     """One JSON object, with its version."""
-    told = asdict(circuit)
+    # As JSON reads it back: tuples become lists.
+    told: dict[str, Any] = json.loads(json.dumps(asdict(circuit)))
     reached = circuit.faithfulness
-    return {
-        "version": VERSION,
-        "faithfulness": None if reached != reached else reached,
-        **{name: list(value) if isinstance(value, tuple) else value for name, value in told.items()},
-    }
+    return {"version": VERSION, "faithfulness": None if reached != reached else reached, **told}
 
 
 def circuit_from_json(told: Mapping[str, Any]) -> Circuit:
     """What `circuit_to_json` gave."""
-    rest = {name: value for name, value in told.items() if name not in ("version", "faithfulness")}
-    return Circuit(
-        **{
-            **rest,
-            "nodes": tuple(CircuitNode(**each) for each in told["nodes"]),
-            "edges": tuple(CircuitEdge(**each) for each in told["edges"]),
-            "curve": tuple(CurvePoint(**each) for each in told["curve"]),
-            "notes": tuple(told["notes"]),
-        }
-    )
+    values: dict[str, Any] = {
+        **{name: value for name, value in told.items() if name not in ("version", "faithfulness")},
+        "nodes": tuple(CircuitNode(**each) for each in told["nodes"]),
+        "edges": tuple(CircuitEdge(**each) for each in told["edges"]),
+        "curve": tuple(CurvePoint(**each) for each in told["curve"]),
+        "notes": tuple(told["notes"]),
+    }
+    return Circuit(**values)

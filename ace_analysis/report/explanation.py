@@ -36,7 +36,7 @@ class Explained:
     document: CodeDocument
     why: Attribution | None = None
     error: str | None = None
-    engine: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def explanation_of(explained: Explained) -> Json:

@@ -27,7 +27,7 @@ class CheckRun:
     """
 
     max_false_alarms: float
-    engine: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     files: tuple[CheckedFile, ...] = ()
     error: str | None = None
     interrupted: bool = False

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from ace_analysis.errors import InputError
 from ace_analysis.source.sites import candidate_sites
@@ -57,7 +57,7 @@ class Tally:
 
     files: int = 0
     functions: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter[str])
 
 
 def functions_of_text(
@@ -171,11 +171,12 @@ def functions_of_jsonl(
             except ValueError:
                 tally.left_out["bad line"] += 1
                 continue
-            text = row.get(code_field) if isinstance(row, dict) else None
+            fields = cast("dict[str, object]", row) if isinstance(row, dict) else {}
+            text = fields.get(code_field)
             if not isinstance(text, str):
                 tally.left_out[f"no text in {code_field!r}"] += 1
                 continue
-            project = row.get(project_field)
+            project = fields.get(project_field)
             yield from functions_of_text(
                 text,
                 project=project if isinstance(project, str) else path.stem,

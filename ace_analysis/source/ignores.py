@@ -36,7 +36,7 @@ class Ignores:
     """What is not to be reported: by line, and in the whole file. `notes` says what was not understood."""
 
     everywhere: Kinds = frozenset()
-    by_line: Mapping[int, Kinds] = field(default_factory=dict)
+    by_line: Mapping[int, Kinds] = field(default_factory=dict[int, Kinds])
     notes: tuple[str, ...] = ()
 
     @property

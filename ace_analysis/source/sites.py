@@ -126,9 +126,7 @@ def _starts(place: _Place) -> bool:
         return False
     parent = place.above.node
     first = parent.child(0)
-    if first is not None and first.type == "async":
-        first = parent.child(1)
-    return first == place.node
+    return (parent.child(1) if first.type == "async" else first) == place.node
 
 
 def _kind_of_identifier(name: str, place: _Place) -> SiteKind | None:

@@ -59,7 +59,7 @@ class MutationGenerator:
             raise InputError("expected a list of texts, got one str; give [text]")
         pairs: list[MutationPair] = []
         for index, text in enumerate(snippets):
-            if not isinstance(text, str) or not is_python(text):
+            if not isinstance(text, str) or not is_python(text):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InputError(
                     f"expected Python, got snippet {index} that is not; give whole functions or files as str"
                 )

@@ -32,7 +32,7 @@ class CodeNode:
     start: int
     end: int
     parent: "CodeNode | None"
-    children: list["CodeNode"] = field(default_factory=list)
+    children: list["CodeNode"] = field(default_factory=lambda: list[CodeNode]())
 
     def child(self, role: str) -> "CodeNode | None":
         return next((node for node in self.children if node.role == role), None)

@@ -58,9 +58,9 @@ def test_a_latent_that_hardly_fires_gets_no_weight(table_of: MakeTable) -> None:
     slots, wrong = data()
     slots[0][:, 0] = 0
     slots[0][np.flatnonzero(wrong)[:5], 0] = 1.0
-    readout = fit_readout(table_of(slots, wrong), ReadoutOptions(min_rows=6, l1=0), slots=SLOTS)
+    readout = fit_readout(table_of(slots, wrong), ReadoutOptions(min_rows=6, l1=0.0), slots=SLOTS)
     assert readout.weights[0, 0] == 0
-    readout = fit_readout(table_of(slots, wrong), ReadoutOptions(min_rows=5, l1=0), slots=SLOTS)
+    readout = fit_readout(table_of(slots, wrong), ReadoutOptions(min_rows=5, l1=0.0), slots=SLOTS)
     assert readout.weights[0, 0] > 0
 
 
