@@ -134,7 +134,7 @@ class HandBuilt:
         self.weights["down"][layer, self.axes("out"), : self.vocabulary] = gain * table.T.double()
 
     def finished(self, mlps: set[int]) -> Any:
-        """The model; heads and MLPs that were not built read at random, and write into `junk` for the most part."""
+        """The model; parts that were not built read at random, and write into `junk` for the most part."""
         for layer in range(LAYERS):
             for head in range(HEADS):
                 if Place(layer, head) not in self.built:
