@@ -128,11 +128,12 @@ def pipeline_identity(engine: Engine) -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(ace_analysis.steering.__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    vectors, strengths = shipped_steering(engine.bundle, engine.settings.steering)
+    shipped = shipped_steering(engine.bundle, engine.settings.steering)
     about = (engine.scanner.info.fingerprint, engine.bundle.identity(), str(engine.scanner.info.dtype))
-    steered = [(each.layer, each.length, float(each.direction.double().sum())) for each in vectors]
+    steered = [(each.layer, each.length, float(each.direction.double().sum())) for each in shipped.vectors]
+    gate = None if shipped.gate is None else shipped.gate.latents
     settings = (engine.settings.check, engine.settings.fix, engine.settings.steering)
-    return repr((VERSION, digest.hexdigest(), about, steered, strengths, settings))
+    return repr((VERSION, digest.hexdigest(), about, steered, shipped.strengths, gate, settings))
 
 
 def asking_prompt(tokenizer: CodeTokenizer, text: str, line: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 On right programs every fix is a danger: a program is *corrupted* if the first fix of any finding makes its
 tests fail. On wrong ones a bug is *found* if a finding is on its line, and *mended* if that finding's first
-fix passes the tests. The published method mends 4.0 % and corrupts 14.7 % (Tahimic & Cheng, arXiv:2510.02917).
+fix passes the tests. The published method mends 4.0 % and corrupts 14.7 % (Tahimic & Cheng,
+arXiv:2510.02917).
 """
 
 import hashlib

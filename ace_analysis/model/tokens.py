@@ -95,7 +95,7 @@ class CodeTokenizer:
         return spelling
 
     def id_of(self, token: str) -> int | None:
-        """The id of a token by the vocabulary's own spelling, a control token's too; None where there is none."""
+        """The id of a token or control token, in the vocabulary's own spelling; None for an unknown one."""
         return self._tokenizer.token_to_id(token)
 
     def spell(self, token_id: int) -> str:
