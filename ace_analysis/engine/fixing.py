@@ -38,7 +38,8 @@ class FixOptions:
 
     Attributes:
         candidates: how many texts the model writes anew; None: as the settings say.
-        level: how much is replaced at most; None: the line, or the statement that it is part of.
+        level: how much is replaced at most; None: a line that was named, else the line of the place or the
+            statement that it is part of.
         test: a command that decides; None runs nothing.
         encode: the text of a file as the bytes that its tests read.
         max_false_alarms: the rate that findings are shown at; None: as the settings say.
@@ -111,7 +112,9 @@ class Fixer:
             least_gain=LEAST_GAIN,
             most_read=RepairOptions().most_read if options.test is None else MOST_TESTED,
         )
-        request = RepairRequest(document, span, options.level, threshold)
+        # A line that was named is the line that is wrong, not the whole statement that goes on behind it.
+        level = options.level or (Level.LINE if isinstance(place, int) else None)
+        request = RepairRequest(document, span, level, threshold)
         fixes = repair(causal, engine.bundle, request, plan, self._watch)
         ended = tuple(
             replace(fix, replacement=with_line_ends_of(document.text, fix.replacement)) for fix in fixes

@@ -8,7 +8,7 @@ its beginning. Only edits with the highest bounds are read to their ends.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from torch import Tensor
@@ -20,7 +20,7 @@ from ace_analysis.report.repair import Source
 from ace_analysis.source.sites import candidate_sites
 from ace_analysis.steering.candidates import Programs, line_edits
 from ace_analysis.steering.edits import EditKind
-from ace_analysis.steering.opinion import Opinion, prior
+from ace_analysis.steering.opinion import Opinion, rank_score, removed_tokens
 from ace_analysis.steering.options import RepairOptions
 from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt, told_prompt
 from ace_analysis.steering.regions import Level, Region
@@ -138,7 +138,7 @@ class Gathering:
         found = self._causal.tokenizer.encode_many([each.text for each in self._listed])
         bounds = _bounds(rows.cpu(), ids, [each.ids[1:] for each in found], self._ends_scored)
         hopes = [
-            bound + prior(self._opinion(each, bound, 0.0))
+            rank_score(self._opinion(each, bound, 0.0, bound))
             for each, bound in zip(self._listed, bounds, strict=True)
         ]
         order = sorted(range(len(hopes)), key=lambda index: -hopes[index])
@@ -201,17 +201,24 @@ class Gathering:
         return [
             Candidate(
                 each.text,
-                replace(self._opinion(each, value, before), told=other),
+                self._opinion(each, value, before, other),
                 detail=describe(self._old, each.text),
                 strength=each.strength,
             )
             for each, value, other in zip(proposals, middle, told, strict=True)
         ]
 
-    def _opinion(self, proposal: _Proposal, middle: float, before: float) -> Opinion:
+    def _opinion(self, proposal: _Proposal, middle: float, before: float, told: float | None) -> Opinion:
         kind = self._kinds.get(proposal.text, proposal.kind)
-        rivals = self._rivals[kind] if kind is not None else 1
-        return Opinion(middle=middle, middle_before=before, source=proposal.source, kind=kind, rivals=rivals)
+        return Opinion(
+            middle=middle,
+            middle_before=before,
+            told=told,
+            source=proposal.source,
+            kind=kind,
+            rivals=self._rivals[kind] if kind is not None else 1,
+            removed=removed_tokens(self._old, proposal.text),
+        )
 
 
 def _source(plan: RowPlan) -> Source:

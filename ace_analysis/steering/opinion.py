@@ -9,7 +9,9 @@ over all edits of that kind that the line has (a noisy channel: Kernighan, Churc
 """
 
 import math
+import re
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from types import MappingProxyType
 
 from ace_analysis.report.repair import Source
@@ -28,6 +30,7 @@ class Opinion:
         source: where the candidate comes from.
         kind: which edit it is, for edits, whoever proposed it.
         rivals: how many edits of its kind the place has.
+        removed: how many tokens of what stands there it does without.
     """
 
     middle: float
@@ -37,6 +40,7 @@ class Opinion:
     source: Source = Source.EDIT
     kind: EditKind | None = None
     rivals: int = 1
+    removed: int = 0
 
     @property
     def gain(self) -> float:
@@ -51,10 +55,13 @@ class RankingWeights:
     middle: float = 0.5
     told: float = 0.5
     scope: float = 0.25
-    prior: float = 0.5
+    prior: float = 0.0
+    removed: float = 2.0
 
 
 WEIGHTS = RankingWeights()
+
+_TOKEN = re.compile(r"\w+|[-+*/%&|^=!<>]=|\*\*|//|<<|>>|[^\w\s]")
 
 KIND_SHARES = MappingProxyType(
     {
@@ -86,6 +93,7 @@ REWRITTEN = math.log(0.2 / 50)
 def rank_score(opinion: Opinion, weights: RankingWeights = WEIGHTS) -> float:
     """What candidates are ranked by, in nats; higher is better, comparable within one place."""
     score = weights.middle * opinion.gain + weights.prior * prior(opinion)
+    score -= weights.removed * opinion.removed
     if opinion.told is not None:
         score += weights.told * (opinion.told - opinion.middle_before)
     return score if opinion.scope is None else score + weights.scope * opinion.scope
@@ -96,3 +104,10 @@ def prior(opinion: Opinion) -> float:
     if opinion.kind is None:
         return REWRITTEN
     return math.log(KIND_SHARES[opinion.kind] / max(1, opinion.rivals))
+
+
+def removed_tokens(old: str, new: str) -> int:
+    """How many tokens of a text are not in another one, in order."""
+    before, after = _TOKEN.findall(old), _TOKEN.findall(new)
+    kept = SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
+    return len(before) - sum(block.size for block in kept)

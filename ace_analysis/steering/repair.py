@@ -72,7 +72,8 @@ def repair_line(
     if not 1 <= line <= len(starts):
         raise InputError(f"expected a line from 1 to {len(starts)}, got {line}")
     start = starts[line - 1]
-    request = RepairRequest(document, TextSpan(start, start + len(document.line_text(line))))
+    span = TextSpan(start, start + len(document.line_text(line)))
+    request = RepairRequest(document, span, Level.LINE)
     return repair(causal, bundle, request, options)
 
 

@@ -75,8 +75,17 @@ def test_what_makes_the_scope_less_likely_is_not_offered(causal: CausalModel) ->
         assert fix.gates[-1].gate is Gate.LIKELIHOOD and fix.gates[-1].note.startswith("+")
 
 
-def test_a_line_within_a_longer_statement_is_mended_with_it(qwen: CausalModel) -> None:
-    for fix in repair_line(qwen, None, TEXT, 16, ANY):
+def test_a_line_that_was_named_is_mended_alone_though_its_statement_goes_on(qwen: CausalModel) -> None:
+    fixes = repair_line(qwen, None, TEXT, 16, ANY)
+    assert fixes
+    for fix in fixes:
+        assert TEXT[fix.span.start : fix.span.end] == "items"
+
+
+def test_a_place_within_a_longer_statement_is_mended_with_it(qwen: CausalModel) -> None:
+    start = TEXT.index("            items\n")
+    place = RepairRequest(CodeDocument(uri="m.py", text=TEXT), TextSpan(start, start + 17))
+    for fix in repair(qwen, None, place, ANY):
         assert fix.span.start == TEXT.index("self.items") and fix.span.end == TEXT.index(")\n", 330) + 1
 
 
