@@ -107,7 +107,7 @@ def short_misuses(count: int) -> list[MutationPair]:
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the pairs are of Python 3.11's standard library")
-def test_the_detector_finds_error_features_in_the_shipped_coder(bundle: Bundle) -> None:
+def test_the_detector_ranks_latents_of_the_shipped_coder_and_says_which_are_certain(bundle: Bundle) -> None:
     scanner = load_scanner(DEFAULT_MODEL, device="cpu", dtype="float32", n_blocks=bundle.layer + 1)
     detector = SAEDetector(scanner, bundle.layer)
     detector.load_sae(bundle.folder)
@@ -118,7 +118,8 @@ def test_the_detector_finds_error_features_in_the_shipped_coder(bundle: Bundle) 
     statistics = [feature.t_statistic for feature in features]
     assert len(pairs) == 32 and features and statistics == sorted(statistics, reverse=True)
     for feature in features:
-        assert 0 <= feature.feature_idx < bundle.coder.d_sae and feature.q_value <= 0.05
+        assert 0 <= feature.feature_idx < bundle.coder.d_sae
+        assert feature.significant == (feature.q_value <= 0.05)
         assert feature.t_statistic > 2 and feature.rate_buggy > feature.rate_matched
     (detection,) = detector.detect([pairs[0].negative])
     assert len(detection.scores) == len(detection.ids) and max(detection.scores) > 0
