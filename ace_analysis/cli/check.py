@@ -85,8 +85,7 @@ def check_command(  # noqa: PLR0913 - a command's parameters are its options
     What is set in \[tool.ace] of pyproject.toml, or in ace.toml, is the default here.
     """
     if schema:
-        typer.echo(json.dumps(SCHEMA, indent=2))
-        return
+        return typer.echo(json.dumps(SCHEMA, indent=2))
     chosen = Output(format=_format(output, as_json), sites=sites, quiet=quiet)
     request = Request(
         paths=tuple(paths or (".",)),
@@ -102,8 +101,7 @@ def check_command(  # noqa: PLR0913 - a command's parameters are its options
         write_baseline=write_baseline,
     )
     _refuse_contradictions(request, chosen)
-    load: LoadScanner = ctx.obj or load_engine
-    raise typer.Exit(perform(request, chosen, load).exit_code)
+    raise typer.Exit(perform(request, chosen, ctx.obj or load_engine).exit_code)
 
 
 def perform(request: Request, output: Output, load: LoadScanner) -> CheckRun:

@@ -124,13 +124,11 @@ class SAEDetector:
         Either all are `significant`: `options.fdr` bounds the share of false ones. Thousands of latents are
         tested, so this takes hundreds of pairs, or a few dozen with one kind of bug. Or, where chance may
         explain every difference, they are the strongest candidates, each with its `q_value` and `significant`
-        False: something to look at, not a finding. Nothing exceeds the settings' `t_threshold` in an empty
-        list.
+        False: something to look at, not a finding.
 
-        Pairs are compared at the tokens in which they differ (the largest activation there), and, where the
-        same tokens occur elsewhere in right inputs, with those too: a latent that stands for a token is no
-        error feature. Inputs without partners are compared as wholes; longer wrong inputs would then look
-        wrong in many latents.
+        Pairs are compared at the tokens in which they differ (the largest activation there), and with the
+        same tokens elsewhere in right inputs: a latent that stands for a token is no error feature. Inputs
+        without partners are compared as wholes; longer wrong inputs then look wrong in many latents.
 
         Args:
             positive_inputs: right code; texts, or token ids without padding.

@@ -113,21 +113,19 @@ def discover(
             contrast decides, which finds token identity too, and `rate_matched` is that of original sites.
         density: share of ordinary tokens on which each latent fires; None: that of natural (original) sites.
         held_out: projects to replicate on.
-        options: what a latent has to pass.
     """
     options = options or DiscoveryOptions()
     density = _checked_density(pairs, natural, density)
     kinds = _kinds_of(pairs, options.min_pairs)
     families, contrasts = _families(pairs, natural, kinds, density <= options.max_density, options)
-    by_family = _by_family(contrasts, options)
-    q = benjamini_hochberg(simes(by_family))
+    q = benjamini_hochberg(simes(by_family := _by_family(contrasts, options)))
     stability = _stability(families, pairs, options)
     kept = (q <= options.fdr) & ~(stability < options.min_stability)
     again = _replication(held_out, kinds, kept, options)
     share = options.fdr * float((q <= options.fdr).sum()) / max(int(np.isfinite(q).sum()), 1)
     found = {int(latent): _best(contrasts, by_family[:, latent], share) for latent in np.flatnonzero(kept)}
-    listed = (_feature(latent, best, q, density) for latent, best in found.items())
-    listed = [each for each in listed if natural is None or fires_as_it_says(each)]
+    made = (_feature(latent, best, q, density) for latent, best in found.items())
+    listed = [each for each in made if natural is None or fires_as_it_says(each)]
     shown = _replicated(listed, found, again)
     if not shown and options.candidates:
         shown = _candidates(contrasts, by_family, q, density, options)
