@@ -6,7 +6,6 @@ token of it, and for every listed edit an upper bound of its likelihood, since a
 its beginning. Only edits with the highest bounds are read to their ends.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,8 +68,6 @@ class Gathering:
         self._prompt = middle_prompt(causal.tokenizer, before, after)
         self._told = told_prompt(causal.tokenizer, before, self._old, after)
         self._listed = self._list_edits()
-        self._kinds = {each.text: each.kind for each in self._listed}
-        self._rivals = Counter(each.kind for each in self._listed)
         self._ends = end_ids(causal.tokenizer, causal.end_ids)
         if region.level is not Level.EXPRESSION:
             self._ends_scored = self._ends | _line_ends(causal.tokenizer)
@@ -209,15 +206,13 @@ class Gathering:
         ]
 
     def _opinion(self, proposal: _Proposal, middle: float, before: float, told: float | None) -> Opinion:
-        kind = self._kinds.get(proposal.text, proposal.kind)
         return Opinion(
             middle=middle,
             middle_before=before,
             told=told,
-            source=proposal.source,
-            kind=kind,
-            rivals=self._rivals[kind] if kind is not None else 1,
             removed=removed_tokens(self._old, proposal.text),
+            source=proposal.source,
+            kind=proposal.kind,
         )
 
 
