@@ -61,8 +61,8 @@ class RankingWeights:
 
 WEIGHTS = RankingWeights()
 """Measured on 20 one-line bugs of QuixBugs, first fixes that pass their tests, without `scope`: either
-opinion alone 4, both 5; both and a removed token at 1, 2, 3 or 4 nats 11, 12, 11 and 11. A prior for each kind
-of edit (its share of fixes in DebugBench, llmbugs and planted bugs) was tried and gained nothing."""
+opinion alone 4, both 5; both and a removed token at 1, 2, 3 or 4 nats 11, 12, 11 and 11. A prior for each
+kind of edit (its share of fixes in DebugBench, llmbugs and planted bugs) was tried and gained nothing."""
 
 
 def rank_score(opinion: Opinion, weights: RankingWeights = WEIGHTS) -> float:
