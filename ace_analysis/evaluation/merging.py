@@ -82,6 +82,8 @@ def merge_harvests(folders: Sequence[Path], out: Path, progress: Progress | None
         partial.replace(out)
     except OSError as error:
         raise StorageError(f"{out}: the harvests can't be put together ({error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return Merged(folder=out, functions=sides.functions, copies=sides.copies, left_out=left_out)
 
 
