@@ -163,7 +163,7 @@ async def test_what_is_made_for_an_old_version_is_refused_and_can_be_tried_again
         answer = await command
         assert not answer.applied and "changed meanwhile" in answer.reason
         assert [each.message for each in editor.asked] == [answer.reason]
-        assert editor.journal("cancelled")
+        await editor.until(lambda: editor.journal("cancelled"))
         await editor.until(lambda: editor.edits)
         assert editor.texts[URI] == "# more\ndef f(a):\n    return GOOD\n"
 
