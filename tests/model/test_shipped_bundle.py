@@ -120,7 +120,8 @@ def test_the_detector_ranks_latents_of_the_shipped_coder_and_says_which_are_cert
     for feature in features:
         assert 0 <= feature.feature_idx < bundle.coder.d_sae
         assert feature.significant == (feature.q_value <= 0.05)
-        assert feature.t_statistic > 2 and feature.rate_buggy > feature.rate_matched
+        assert feature.paired_t > 2 and feature.rate_buggy > feature.rate_matched
+    assert statistics[0] > 2
     (detection,) = detector.detect([pairs[0].negative])
     assert len(detection.scores) == len(detection.ids) and max(detection.scores) > 0
 
