@@ -62,9 +62,17 @@ class DecompositionResult:
     @property
     def note(self) -> str:
         """What a reader has to know of the sources."""
+        notes = []
         if self.every_position:
-            return "no sources were named, so every position counts as relevant; scores say where it flows"
-        return ""
+            notes.append(
+                "no sources were named, so every position counts as relevant; scores say where it flows"
+            )
+        if lost := int((~self.relevance.isfinite()).any(dim=1).sum()):
+            notes.append(
+                f"the parts of {lost} of {len(self.sources)} sources grew beyond all numbers;"
+                " the MLP rules half and gate_frozen do not let them"
+            )
+        return ". ".join(notes)
 
     def score(self, source: Node | Source, target: int = 0) -> float:
         """The relevance of one of the sources.

@@ -109,6 +109,8 @@ def activation(x: Decomposition, f: Activation, rule: MlpRule) -> Decomposition:
 def gated(gate: Decomposition, up: Decomposition, f: Activation, rule: MlpRule) -> Decomposition:
     """`f(gate) * up`, which no paper of CD-T treats.
 
+    The first two are quadratic in a part, which has no bound where the parts cancel: see CDTOptions.
+
     gamma_first: `g' = f(g_gate) g_up`, the value were the sources not there; the rest is relevant.
     shapley: the mean of that rest and of `f(b_gate) b_up`, the value were nothing but the sources there.
     gate_frozen: `f(gate)` of the total times each part of up.

@@ -1,5 +1,7 @@
 """What a result says of itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -28,3 +30,10 @@ def test_a_source_that_was_not_decomposed_is_an_error(anatomy: Anatomy, ids: Ten
     result = ContextualDecomposition(anatomy).decompose(ids, sources=[Mlp(2)])
     with pytest.raises(InputError, match="expected one of the 1 sources decomposed, got L1H1"):
         result.score(Head(1, 1))
+
+
+def test_sources_whose_parts_grow_beyond_all_numbers_are_told(anatomy: Anatomy, ids: Tensor) -> None:
+    result = ContextualDecomposition(anatomy).decompose(ids, sources=[Mlp(0), Head(3, 0)])
+    assert result.note == ""
+    lost = replace(result, relevance=torch.tensor([[float("nan")], [1.0]]))
+    assert lost.note.startswith("the parts of 1 of 2 sources grew beyond all numbers; the MLP rules half")
