@@ -20,19 +20,32 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+UNCHECKED = {
+    # Statistics are NumPy's business, which takes an int for a float.
+    "features": "comparison contrast inputs matrices moments pairs significance table unpaired",
+    # They refuse wrong options themselves, in words for a user.
+    "decomposition": "frozen relp walk",
+    "quantization": "config",
+}
+
+
+def checked_modules() -> list[str]:
+    """All of model/ and engine/, and most modules of the packages above."""
+    found = ["ace_analysis.model", "ace_analysis.engine"]
+    for package, left_out in UNCHECKED.items():
+        folder = Path(__file__).parents[1] / "ace_analysis" / package
+        names = {path.stem for path in folder.glob("*.py")} - {"__init__", *left_out.split()}
+        found += [f"ace_analysis.{package}.{name}" for name in sorted(names)]
+    return found
+
+
 try:
     import jaxtyping
 except ImportError:  # only the server is installed
     jaxtyping = None
 else:
-    # Shapes and types of every call into these packages are checked while the tests run. The statistics in
-    # features/ are NumPy's business, which takes an int for a float.
-    with_tensors = "bundle coder_quality examples foreign harvest labelling positions reading readout scoring"
-    with_tensors += " sparse_coder storage training"
-    checked = [f"ace_analysis.features.{name}" for name in with_tensors.split()]
-    jaxtyping.install_import_hook(
-        ("ace_analysis.model", "ace_analysis.engine", *checked), "beartype.beartype"
-    )
+    # Shapes and types of every call into these are checked while the tests run.
+    jaxtyping.install_import_hook(checked_modules(), "beartype.beartype")
 
 FAMILIES = ("qwen2", "llama", "gemma2")
 

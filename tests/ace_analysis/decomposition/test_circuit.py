@@ -107,6 +107,7 @@ def test_a_target_with_nothing_upstream_is_refused(model: Any) -> None:
         find_circuit(model, IDS, HeadTarget(0, 0))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -275,6 +275,7 @@ def test_a_counterfactual_of_another_length_is_refused(tiny_qwen2: Path) -> None
         ablate(plain_model(tiny_qwen2), IDS, None, TARGET, options)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
