@@ -155,4 +155,5 @@ def line_span(text: str, line: int) -> TextSpan:
         raise InputError(f"expected a line of 0..{len(lines) - 1}, got {line}; lines are counted from 0")
     start = sum(len(each) + 1 for each in lines[:line])
     content = lines[line].rstrip("\r")
-    return TextSpan(start + len(content) - len(content.lstrip()), start + len(content.rstrip()))
+    first = start + len(content) - len(content.lstrip())
+    return TextSpan(first, max(first, start + len(content.rstrip())))

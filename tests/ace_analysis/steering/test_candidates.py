@@ -1,7 +1,7 @@
 """The edits of a line: what they may not touch, and which mistakes they undo."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ace_analysis.errors import InputError
@@ -110,6 +110,7 @@ def test_text_beyond_ascii_and_windows_line_ends_keep_their_places():
     assert changed == [text.replace("n < 1", "n <= 1")]
 
 
+@example(" ")
 @settings(max_examples=40, deadline=None)
 @given(st.text(alphabet=" \n()[]:=<+-1aif.,'\\", max_size=40))
 def test_any_text_is_taken(text):
