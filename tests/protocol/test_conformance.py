@@ -38,6 +38,8 @@ class Raw:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self.heard: queue.Queue[Any] = queue.Queue()
+        self.answered: dict[Any, Any] = {}
+        """Answers that came before they were asked after: a server may answer in any order."""
         self.hold = threading.Event()
         """Set to stop reading."""
         self._id = 0
@@ -76,14 +78,16 @@ class Raw:
         self.send(method=method, **({} if params is None else {"params": params}))
 
     def answer(self, to: int | None) -> Any:
-        """The next message with this id; notifications in between are passed over."""
+        """The answer with this id, whenever it came; notifications in between are passed over."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
+            if to in self.answered:
+                return self.answered.pop(to)
             with contextlib.suppress(queue.Empty):
                 message = self.heard.get(timeout=0.1)
                 assert message is not None, "the server has closed its output"
-                if "method" not in message and message["id"] == to:
-                    return message
+                if "method" not in message:
+                    self.answered[message["id"]] = message
         raise AssertionError(f"no answer to {to}")
 
     def error(self, to: int | None) -> int:
