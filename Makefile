@@ -5,6 +5,8 @@ VENV      ?= .venv
 BIN       := $(VENV)/bin
 PYTHON    ?= python3
 PIP_FLAGS ?=
+MARKS     ?= not gpu and not editor
+EDITORS   ?= neovim vscode
 PIP       := $(BIN)/python -m pip --disable-pip-version-check --no-input
 EXAMPLE   := ace_analysis/examples/buggy_example.py
 
@@ -15,10 +17,10 @@ DEV    := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install model lint types contracts fix bench clean
+.PHONY: help demo test install model lint types contracts fix bench clean editors-setup test-editors
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(ENGINE) model ## install, fetch the model, check an example with bugs; fails unless findings were printed
 	@findings=$$($(BIN)/ace check $(EXAMPLE)); status=$$?; printf '%s\n' "$$findings"; \
@@ -29,7 +31,13 @@ demo: $(ENGINE) model ## install, fetch the model, check an example with bugs; f
 	esac
 
 test: $(DEV) model ## every test but those marked gpu or editor
-	@$(BIN)/python -m pytest -m "not gpu and not editor" $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST_FLAGS)
+
+editors-setup: $(DEV) ## get what test-editors needs: the only target that asks apt and npm
+	@PYTHON=$(BIN)/python PIP_FLAGS="$(PIP_FLAGS)" tests/editors/setup.sh $(EDITORS)
+
+test-editors: $(DEV) ## tests in real editors, as far as editors-setup has got them: what is missing is named
+	@$(BIN)/python -m pytest -m editor tests/editors $(PYTEST_FLAGS)
 
 install: $(DEV) ## .venv with the engine and the developers' tools, nothing else
 

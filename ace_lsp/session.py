@@ -68,6 +68,11 @@ class Session:
     def busy(self) -> bool:
         return self._task is not None and not self._task.done()
 
+    @property
+    def analysis(self) -> "asyncio.Task[Summary] | None":
+        """What analyses the newest version, or has."""
+        return self._task
+
     def attach(self, task: "asyncio.Task[Any]") -> None:
         """Have a task end with this version of the unit."""
         self._attached.add(task)

@@ -96,15 +96,19 @@ class Sessions:
         settings = self.settings_of(session.unit)
         if (reason := _objection(session.unit, settings, asked=True)) is not None:
             raise NotAnalysed(reason)
-        task = session.analyse(settings, Priority.COMMAND)
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        if task.cancelled():
-            raise NotAnalysed("the document was changed or closed, or the analysis was cancelled")
-        return task.result()
+        unit, task = session.unit, session.analyse(settings, Priority.COMMAND)
+        while True:
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                task.cancel()
+                raise
+            if not task.cancelled():
+                return task.result()
+            instead = session.analysis  # settings that arrived meanwhile have the same text analysed anew
+            if instead is None or instead is task or session.unit is not unit:
+                raise NotAnalysed("the document was changed or closed, or the analysis was cancelled")
+            task = instead
 
     def stop(self) -> None:
         """Cancel everything that runs."""

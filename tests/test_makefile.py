@@ -51,3 +51,4 @@ def test_the_help_lists_every_target(tmp_path: Path) -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
     assert {"demo", "test", "lint", "types", "fix", "bench", "contracts", "model", "clean", "help"} <= listed
+    assert {"editors-setup", "test-editors"} <= listed

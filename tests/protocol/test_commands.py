@@ -54,6 +54,16 @@ async def test_cancelling_the_request_reaches_the_worker(start):
         await editor.until(lambda: editor.journal("cancelled"))
 
 
+async def test_settings_that_arrive_during_the_command_don_t_fail_it(start):
+    async with start() as editor:
+        editor.open(URI, SLOW + "BUG\n")
+        command = asyncio.ensure_future(editor.command("ace.analyzeFile", URI))
+        await editor.until(lambda: editor.journal("slow"))
+        editor.configure({"check": {"maxFalseAlarms": 2.0}})
+        assert (await command).findings == 1
+        assert editor.journal("done")[-1]["max_false_alarms"] == 2.0
+
+
 async def test_an_edit_ends_the_command_and_says_so(start):
     async with start(run="manual") as editor:
         editor.open(URI, SLOW)
