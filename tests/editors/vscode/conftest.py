@@ -103,6 +103,7 @@ class VSCode:
             "telemetry.telemetryLevel": "off",
             "extensions.autoUpdate": False,
             "window.commandCenter": False,
+            "editor.minimap.enabled": False,
             "workbench.colorTheme": "Default Dark Modern",
             "files.watcherExclude": {"**/*": True},
             "chat.commandCenter.enabled": False,

@@ -1,0 +1,98 @@
+"""Through the workbench, as a person: pointer, keyboard, and what is to be seen."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+WORKER = HERE.parents[1] / "protocol/scripted_worker.py"
+MODEL = "qwen2.5-coder-0.5b-instruct"
+INSTALL = "pip install 'ace-lsp[engine]'"
+
+pytestmark = [pytest.mark.editor, pytest.mark.timeout(600)]
+
+
+def seen(code: Any, done: Any) -> dict[str, list[str]]:
+    """What a walk saw, by what it was; fails with what it knows if the walk did not get to its end."""
+    told: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        each = json.loads(line)
+        told.setdefault(each["what"], []).append(each["text"])
+    assert done.returncode == 0, f"{told}\n{done.stderr}\n{code.logs()}"
+    return told
+
+
+def test_a_finding_is_seen_explained_fixed_and_there_after_a_restart(
+    make_vscode: Callable[..., Any], start_server: Callable[..., Path], project: Path, tmp_path: Path
+) -> None:
+    starts, journal = tmp_path / "starts", tmp_path / "journal.jsonl"
+    code = make_vscode(
+        project,
+        path=[str(start_server(tmp_path / "bin", starts))],
+        worker__command=[sys.executable, str(WORKER), str(journal)],
+    )
+    with code.running():
+        told = seen(code, code.drive("walk.mjs", 150, SHOTS=str(tmp_path), STARTS=str(starts)))
+    assert told["squiggle"] == ["1", "1", "1"]
+    assert "comparison" in told["hover"][0] and "latent 7" in told["hover"][0]
+    assert "Ignore this finding" in told["quick fixes"][0]
+    assert "Heads and MLPs by layer" in told["web view"][0]
+    heat = json.loads(told["heat"][0])
+    assert heat["backgroundColor"] != heat["page"] and heat["outlineStyle"] == "solid"
+    assert "qwen2.5-coder-0.5b-instruct on cpu float32" in told["status"][0]
+    assert "ACE Server" in told["log"][0]
+    assert len(starts.read_text().splitlines()) == 2
+
+
+def test_without_a_server_there_is_one_message_with_the_install_command(
+    make_vscode: Callable[..., Any], project: Path, tmp_path: Path
+) -> None:
+    code = make_vscode(project)
+    with code.running():
+        told = seen(code, code.drive("absent.mjs", 120, SHOTS=str(tmp_path)))
+    assert INSTALL in told["notification"][0]
+    assert INSTALL in told["status"][0]
+    assert told["messages"] == ["1"]
+
+
+@pytest.mark.model
+def test_with_the_real_model_from_its_download_to_a_finding_and_its_reasons(
+    make_vscode: Callable[..., Any], start_server: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Only the download itself is played: what it brings was brought before."""
+    workspace, cache, asked = tmp_path / "project", tmp_path / "cache", tmp_path / "asked"
+    workspace.mkdir()
+    cache.mkdir()
+    shutil.copy(ROOT / "ace_analysis/examples/buggy_example.py", workspace)
+    server = start_server(tmp_path / "bin", tmp_path / "starts", ACE_CACHE_DIR=str(cache))
+    start_ace(server.parent / "ace", asked, cache)
+    code = make_vscode(workspace, path=[str(server)])
+    with code.running():
+        told = seen(code, code.drive("real.mjs", 300, SHOTS=shots(tmp_path), ASKED=str(asked), FINDING="2"))
+    assert told["asked before a person agreed"] == [""]
+    assert told["asked"] == [f"model pull {MODEL}"]
+    assert int(told["findings"][0]) >= 5
+    assert "users" in told["hover"][0] and "Heads" in told["hover"][0]
+    assert MODEL in told["status"][0]
+    assert "Why “users” is marked" in told["web view"][0]
+
+
+def start_ace(place: Path, asked: Path, cache: Path) -> None:
+    """A program that is `ace` to `ace model pull`: says how far it is, and brings what is here already."""
+    own = Path(os.environ.get("ACE_CACHE_DIR", "~/.cache/ace")).expanduser() / "models"
+    told = [f'echo "ace: downloading {MODEL}: {done} MB of 491 MB" >&2; sleep 1' for done in (100, 300, 491)]
+    lines = ["#!/bin/sh", f'echo "$@" >> {asked}', *told, f"ln -s {own} {cache}/models", ""]
+    place.write_text("\n".join(lines))
+    place.chmod(0o755)
+
+
+def shots(tmp_path: Path) -> str:
+    """Where the pictures go: $ACE_SCREENSHOTS to keep them."""
+    return os.environ.get("ACE_SCREENSHOTS", str(tmp_path))

@@ -1,0 +1,144 @@
+// A person at the workbench: what they press, point at and see. Each thing seen is printed as a line of JSON.
+import { address, browser, remote, WORKSPACE } from "./browser.mjs";
+
+const { PATIENCE, SHOTS } = process.env;
+const SOON = 20_000;
+export const LONG = Number(PATIENCE) * 1000;
+
+export class Workbench {
+  static async open(file) {
+    const chromium = await browser();
+    const page = await chromium.newPage({
+      viewport: { width: 1280, height: 800 },
+      deviceScaleFactor: Number(process.env.SCALE ?? 1),
+    });
+    page.setDefaultTimeout(SOON);
+    const bench = new Workbench(chromium, page);
+    await page.goto(address([["openFile", remote(`${WORKSPACE}/${file}`)]]));
+    await page.locator(".monaco-workbench").waitFor({ timeout: 60_000 });
+    return bench;
+  }
+
+  constructor(chromium, page) {
+    this.chromium = chromium;
+    this.page = page;
+  }
+
+  /** Run a walk; what went wrong is printed, with a picture. */
+  static async walk(file, steps) {
+    const bench = await Workbench.open(file);
+    let code = 1;
+    try {
+      await steps(bench);
+      code = 0;
+    } catch (error) {
+      bench.saw("failure", String(error.stack));
+      await bench.shot("failure");
+    }
+    await bench.chromium.close();
+    process.exit(code);
+  }
+
+  saw(what, text = "") {
+    console.log(JSON.stringify({ what, text: text.replace(/\s+/g, " ").trim() }));
+  }
+
+  async shot(name) {
+    if (SHOTS) await this.page.screenshot({ path: `${SHOTS}/${name}.png` });
+  }
+
+  line(text) {
+    return this.page.locator(".monaco-editor .view-line", { hasText: text }).first();
+  }
+
+  async shows(text) {
+    await this.line(text).waitFor();
+    this.saw("line", text);
+  }
+
+  squiggles() {
+    return this.page.locator(".squiggly-warning, .squiggly-info, .squiggly-error, .squiggly-hint");
+  }
+
+  async squiggle(timeout = SOON) {
+    await this.squiggles().first().waitFor({ timeout });
+    this.saw("squiggle", String(await this.squiggles().count()));
+  }
+
+  /** Point at the n-th marked place until its hover says `text`; a hover may come before the explanation. */
+  async hover(text, timeout = SOON, index = 0) {
+    const end = Date.now() + timeout;
+    const shown = this.page.locator(".monaco-hover:visible", { hasText: text }).first();
+    while (!(await shown.isVisible())) {
+      if (Date.now() > end) throw new Error(`no hover with ${text}`);
+      const { x, y, width, height } = await this.squiggles().nth(index).boundingBox();
+      await this.page.mouse.move(x + width / 2, y - 200);
+      await this.page.waitForTimeout(400);
+      await this.page.mouse.move(x + width / 2, y + height / 2, { steps: 4 });
+      await shown.waitFor({ timeout: 2500 }).catch(() => {});
+    }
+    this.saw("hover", await shown.innerText());
+  }
+
+  /** Put the cursor into the n-th marked place. */
+  async enter(index = 0) {
+    const { x, y, width, height } = await this.squiggles().nth(index).boundingBox();
+    await this.page.mouse.click(x + width / 2, y + height / 2);
+  }
+
+  async quickFix(title) {
+    await this.page.keyboard.press("Control+.");
+    const row = this.page.locator(".action-widget .monaco-list-row", { hasText: title }).first();
+    await row.waitFor();
+    const all = await this.page.locator(".action-widget .monaco-list-row").allInnerTexts();
+    this.saw("quick fixes", all.join(" | "));
+    const chosen = this.page.locator(".action-widget .monaco-list-row.focused", { hasText: title });
+    for (let tries = 0; tries < all.length && !(await chosen.isVisible()); tries++) {
+      await this.page.keyboard.press("ArrowDown");
+      await this.page.waitForTimeout(50);
+    }
+    await chosen.waitFor();
+    await this.page.keyboard.press("Enter");
+  }
+
+  async command(title) {
+    await this.page.keyboard.press("F1");
+    await this.page.locator(".quick-input-widget input").first().waitFor();
+    await this.page.keyboard.type(title);
+    await this.page.locator(".quick-input-widget .monaco-list-row", { hasText: title }).first().waitFor();
+    await this.page.keyboard.press("Enter");
+    this.saw("command", title);
+  }
+
+  /** What the web view with a title shows. */
+  async webview(text, timeout = SOON) {
+    const outer = this.page.locator("iframe.webview.ready").last();
+    await outer.waitFor({ timeout });
+    const inner = outer.contentFrame().locator("iframe#active-frame").contentFrame();
+    await inner.getByText(text).first().waitFor({ timeout });
+    this.saw("web view", (await inner.locator("body").innerText()).slice(0, 2000));
+    return inner;
+  }
+
+  /** The status beside the language, opened as a person does. */
+  async status(text, timeout = SOON) {
+    const item = this.page.locator("#status\\.languageStatus");
+    const row = this.page.locator(".hover-language-status", { hasText: text }).first();
+    const end = Date.now() + timeout;
+    while (!(await row.isVisible())) {
+      if (Date.now() > end) throw new Error(`no status with ${text}`);
+      await item.hover();
+      await item.click();
+      await row.waitFor({ timeout: 1500 }).catch(() => {});
+    }
+    this.saw("status", await row.innerText());
+    return row;
+  }
+
+  async notification(text, timeout = SOON) {
+    const toast = this.page.locator(".notification-toast", { hasText: text }).first();
+    await toast.waitFor({ timeout });
+    this.saw("notification", await toast.innerText());
+    return toast;
+  }
+}
