@@ -1,6 +1,7 @@
 // ACE in VS Code: starts the language server and shows what it finds.
 import * as vscode from "vscode";
 import { commandsOf } from "./commands";
+import { Found } from "./discovery";
 import { Panel } from "./panel";
 import { watchInterpreter } from "./python";
 import { Server } from "./server";
@@ -11,6 +12,8 @@ import { Shown } from "./status";
 export interface Api {
   restart(): Promise<void>;
   status(): Shown;
+  /** The server that runs, and where it was found. */
+  server(): Found | undefined;
   why(): string;
   report(): string;
 }
@@ -45,6 +48,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
   return {
     restart,
     status: () => running.status.now,
+    server: () => running.found,
     why: () => panels.why.html,
     report: () => panels.report.html,
   };

@@ -38,6 +38,7 @@ def outcomes(
         "ACE_HOST_RESULTS": str(results),
         "ACE_JOURNAL": str(journal),
         "ACE_STARTS": str(starts),
+        "ACE_PYTHON": sys.executable,
     }
     with code.running("--enable-smoke-test-driver"):
         done = code.drive("host.mjs", SECONDS, TESTS=str(HERE / "host"))

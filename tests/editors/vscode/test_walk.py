@@ -62,6 +62,28 @@ def test_without_a_server_there_is_one_message_with_the_install_command(
     assert told["messages"] == ["1"]
 
 
+def test_a_folder_that_is_not_trusted_starts_no_program_of_its_own(
+    make_vscode: Callable[..., Any], start_server: Callable[..., Path], project: Path, tmp_path: Path
+) -> None:
+    ran, journal = tmp_path / "ran", tmp_path / "journal.jsonl"
+    evil = project / "evil"
+    evil.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    evil.chmod(0o755)
+    (project / ".vscode").mkdir()
+    hostile = {name: [str(evil)] for name in ("ace.path", "ace.interpreter", "ace.worker.command")}
+    (project / ".vscode/settings.json").write_text(json.dumps(hostile))
+    (project / "ace_lsp.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    code = make_vscode(
+        project,
+        path=[str(start_server(tmp_path / "bin", tmp_path / "starts"))],
+        worker__command=[sys.executable, str(WORKER), str(journal)],
+    )
+    code.asks_for_trust = True
+    with code.running():
+        seen(code, code.drive("untrusted.mjs", 120, SHOTS=str(tmp_path)))
+    assert journal.exists() and not ran.exists()
+
+
 @pytest.mark.model
 def test_with_the_real_model_from_its_download_to_a_finding_and_its_reasons(
     make_vscode: Callable[..., Any], start_server: Callable[..., Path], tmp_path: Path

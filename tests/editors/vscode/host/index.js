@@ -232,6 +232,30 @@ test("a server that is nowhere is said in the status and no command fails", asyn
   await until("a finding", () => findings(uri).length === 1);
 });
 
+test("without settings the active environment's server is taken and another interpreter changes it", async () => {
+  const python = vscode.extensions.getExtension("ms-python.python").exports;
+  const { uri } = await found(BUGGY);
+  python.choose(process.env.ACE_PYTHON);
+  await settings().update("path", [], vscode.ConfigurationTarget.Workspace);
+  await until("the environment's", () => api.server()?.from === "the active Python environment");
+  assert.equal(api.server().server.command, process.env.ACE_PYTHON);
+  await until("a finding", () => findings(uri).length === 1);
+  python.choose("/nowhere/python");
+  await until("none", () => api.status().text === "ACE: not installed");
+  python.choose(process.env.ACE_PYTHON);
+  await until("the environment's again", () => findings(uri).length === 1);
+  await settings().update("path", undefined, vscode.ConfigurationTarget.Workspace);
+  await until("the one that is set", () => api.server()?.from === "ace.path");
+  await until("a finding", () => findings(uri).length === 1);
+});
+
+test("another interpreter changes nothing where the server is set", async () => {
+  const before = lines(STARTS).length;
+  vscode.extensions.getExtension("ms-python.python").exports.choose("/nowhere/python");
+  await sleep(1000);
+  assert.equal(lines(STARTS).length, before);
+});
+
 test("every command of the server's is a command here", async () => {
   const { contributes } = vscode.extensions.getExtension("ace-lsp.ace-lsp").packageJSON;
   const registered = new Set(await vscode.commands.getCommands(true));
