@@ -9,6 +9,7 @@ import {
   RevealOutputChannelOn,
   StaticFeature,
 } from "vscode-languageclient/node";
+import { Bars } from "./bars";
 import { Found } from "./discovery";
 import { ProcessSettings, SECTION, settingsOf } from "./settings";
 
@@ -43,19 +44,27 @@ const TELLS_STATUS: StaticFeature = {
   clear: () => undefined,
 };
 
+export interface Parts {
+  found: Found;
+  settings: ProcessSettings;
+  manifest: unknown;
+  log: vscode.LogOutputChannel;
+  bars: Bars;
+}
+
 /** A client of the server that was found; not started yet. */
-export function clientOf(
-  found: Found,
-  settings: ProcessSettings,
-  manifest: unknown,
-  log: vscode.LogOutputChannel,
-): LanguageClient {
+export function clientOf({ found, settings, manifest, log, bars }: Parts): LanguageClient {
   const options: LanguageClientOptions = {
     documentSelector: PYTHON,
     outputChannel: log,
     revealOutputChannelOn: RevealOutputChannelOn.Never,
     initializationOptions: settingsOf(manifest, undefined),
     middleware: {
+      handleWorkDoneProgress: (token, told, next) => {
+        if (!bars.tell(told) || told.kind === "end") {
+          next(token, told);
+        }
+      },
       workspace: {
         configuration: (params) =>
           params.items.map((item) =>

@@ -69,7 +69,7 @@ async function analyzeFile(server: Server, uri = activeUri()): Promise<unknown> 
 }
 
 async function analyzeWorkspace(server: Server): Promise<unknown> {
-  return await server.run("ace.analyzeWorkspace");
+  return await server.runLong("analysing the workspace", "ace.analyzeWorkspace");
 }
 
 async function explainHere(
@@ -119,7 +119,7 @@ async function regenerate(
     return undefined;
   }
   const range = { start: plainPosition(where.start), end: plainPosition(where.end) };
-  return await server.run("ace.regenerate", uri, range, options ?? null);
+  return await server.runLong("writing a fix", "ace.regenerate", uri, range, options ?? null);
 }
 
 async function report(
@@ -131,7 +131,9 @@ async function report(
   if (uri === undefined) {
     return undefined;
   }
-  const made = await server.run<{ uri: string }>("ace.report", uri, { show: false });
+  const made = await server.runLong<{ uri: string }>("making the report", "ace.report", uri, {
+    show: false,
+  });
   if (made !== undefined && options.show !== false) {
     const page = await vscode.workspace.fs.readFile(vscode.Uri.parse(made.uri));
     const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(uri));

@@ -10,6 +10,7 @@ import {
   ShowMessageParams,
   State,
 } from "vscode-languageclient/node";
+import { Bars } from "./bars";
 import { clientOf } from "./client";
 import { findServer, Found, INSTALL, NotFound } from "./discovery";
 import { askToDownload, download, missingModel } from "./download";
@@ -20,6 +21,7 @@ const STOP_PATIENCE = 3_000;
 
 export class Server {
   readonly status = new Status();
+  private readonly bars = new Bars();
   client: LanguageClient | undefined;
   found: Found | undefined;
   private next: Promise<void> | undefined;
@@ -64,14 +66,43 @@ export class Server {
 
   /** The answer of one of the server's commands; undefined when it was cancelled or there is no server. VS Code shows errors. */
   async run<Answer>(command: string, ...args: unknown[]): Promise<Answer | undefined> {
+    return await this.ask<Answer>(command, args, undefined);
+  }
+
+  /** The same for what takes long: with a progress bar that can be cancelled. */
+  async runLong<Answer>(
+    title: string,
+    command: string,
+    ...args: unknown[]
+  ): Promise<Answer | undefined> {
+    const options = {
+      location: vscode.ProgressLocation.Notification,
+      title: `ACE: ${title}`,
+      cancellable: true,
+    };
+    return await vscode.window.withProgress(options, async (progress, token) => {
+      const watching = this.bars.watch(progress);
+      try {
+        return await this.ask<Answer>(command, args, token);
+      } finally {
+        watching.dispose();
+      }
+    });
+  }
+
+  private async ask<Answer>(
+    command: string,
+    args: unknown[],
+    token: vscode.CancellationToken | undefined,
+  ): Promise<Answer | undefined> {
     await this.last;
     if (this.client?.state !== State.Running) {
-      await this.sayNotRunning();
+      void this.sayNotRunning();
       return undefined;
     }
     try {
       const params = { command, arguments: args };
-      return (await this.client.sendRequest(ExecuteCommandRequest.type, params)) as Answer;
+      return (await this.client.sendRequest(ExecuteCommandRequest.type, params, token)) as Answer;
     } catch (error) {
       if (error instanceof ResponseError && error.code === LSPErrorCodes.RequestCancelled) {
         return undefined;
@@ -111,7 +142,13 @@ export class Server {
     }
     this.found = found;
     this.log.info(`ace-lsp ${found.version} from ${found.from}: ${found.server.command}`);
-    const client = clientOf(found, settings, this.manifest, this.log);
+    const client = clientOf({
+      found,
+      settings,
+      manifest: this.manifest,
+      log: this.log,
+      bars: this.bars,
+    });
     this.listen(client);
     this.client = client;
     await client.start();

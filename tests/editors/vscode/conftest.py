@@ -210,7 +210,7 @@ def start_server() -> Callable[..., Path]:
     def make(folder: Path, starts: Path, **environment: str) -> Path:
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         server = shlex.join([sys.executable, "-P", "-m", "ace_lsp"])
-        count = f'[ "$1" = --version ] || echo "$@" >> {shlex.quote(str(starts))}'
+        count = f'[ "$1" = --version ] || echo "$$ $@" >> {shlex.quote(str(starts))}'
         return program(folder / "ace-lsp", *exports, count, f'exec {server} "$@"')
 
     return make

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-WORKER = HERE.parents[1] / "protocol/scripted_worker.py"
 MODEL = "qwen2.5-coder-0.5b-instruct"
 INSTALL = "pip install 'ace-lsp[engine]'"
 
@@ -30,14 +28,15 @@ def seen(code: Any, done: Any) -> dict[str, list[str]]:
 
 
 def test_a_finding_is_seen_explained_fixed_and_there_after_a_restart(
-    make_vscode: Callable[..., Any], start_server: Callable[..., Path], project: Path, tmp_path: Path
+    make_vscode: Callable[..., Any],
+    start_server: Callable[..., Path],
+    project: Path,
+    scripted: Any,
+    tmp_path: Path,
 ) -> None:
-    starts, journal = tmp_path / "starts", tmp_path / "journal.jsonl"
-    code = make_vscode(
-        project,
-        path=[str(start_server(tmp_path / "bin", starts))],
-        worker__command=[sys.executable, str(WORKER), str(journal)],
-    )
+    starts = tmp_path / "starts"
+    server = start_server(tmp_path / "bin", starts)
+    code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     with code.running():
         told = seen(code, code.drive("walk.mjs", 150, SHOTS=str(tmp_path), STARTS=str(starts)))
     assert told["squiggle"] == ["1", "1", "1"]
@@ -49,6 +48,20 @@ def test_a_finding_is_seen_explained_fixed_and_there_after_a_restart(
     assert "qwen2.5-coder-0.5b-instruct on cpu float32" in told["status"][0]
     assert "ACE Server" in told["log"][0]
     assert len(starts.read_text().splitlines()) == 2
+
+
+def test_a_run_over_the_workspace_shows_how_far_it_is_and_is_ended_by_its_cancel_button(
+    make_vscode: Callable[..., Any], start_server: Callable[..., Path], project: Path, scripted: Any
+) -> None:
+    for number in range(40):
+        (project / f"slow{number:02}.py").write_text(f"def f{number}():\n    return 'SLOW'\n")
+    starts = scripted.journal.parent / "starts"
+    server = start_server(scripted.journal.parent / "bin", starts)
+    code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
+    with code.running():
+        told = seen(code, code.drive("cancel.mjs", 90, SHOTS=str(scripted.journal.parent)))
+    assert "analysing the workspace" in told["progress"][0]
+    assert len(scripted.heard("slow")) < 40
 
 
 def test_without_a_server_there_is_one_message_with_the_install_command(
@@ -63,9 +76,13 @@ def test_without_a_server_there_is_one_message_with_the_install_command(
 
 
 def test_a_folder_that_is_not_trusted_starts_no_program_of_its_own(
-    make_vscode: Callable[..., Any], start_server: Callable[..., Path], project: Path, tmp_path: Path
+    make_vscode: Callable[..., Any],
+    start_server: Callable[..., Path],
+    project: Path,
+    scripted: Any,
+    tmp_path: Path,
 ) -> None:
-    ran, journal = tmp_path / "ran", tmp_path / "journal.jsonl"
+    ran = tmp_path / "ran"
     evil = project / "evil"
     evil.write_text(f"#!/bin/sh\ntouch {ran}\n")
     evil.chmod(0o755)
@@ -73,15 +90,12 @@ def test_a_folder_that_is_not_trusted_starts_no_program_of_its_own(
     hostile = {name: [str(evil)] for name in ("ace.path", "ace.interpreter", "ace.worker.command")}
     (project / ".vscode/settings.json").write_text(json.dumps(hostile))
     (project / "ace_lsp.py").write_text(f"open({str(ran)!r}, 'w')\n")
-    code = make_vscode(
-        project,
-        path=[str(start_server(tmp_path / "bin", tmp_path / "starts"))],
-        worker__command=[sys.executable, str(WORKER), str(journal)],
-    )
+    server = start_server(tmp_path / "bin", tmp_path / "starts")
+    code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     code.asks_for_trust = True
     with code.running():
         seen(code, code.drive("untrusted.mjs", 120, SHOTS=str(tmp_path)))
-    assert journal.exists() and not ran.exists()
+    assert scripted.heard("scan") and not ran.exists()
 
 
 @pytest.mark.model

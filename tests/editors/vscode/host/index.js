@@ -199,6 +199,19 @@ test("ten restarts at once are at most two and the server answers afterwards", a
   await until("the finding, once", () => findings(uri).length === 1);
 });
 
+test("a server that is killed comes back", async () => {
+  const { uri } = await found(BUGGY);
+  const before = lines(STARTS);
+  process.kill(Number(before.at(-1).split(" ")[0]), "SIGKILL");
+  await until("another start", () => lines(STARTS).length > before.length);
+  await until("ready", () => api.status().text === "ACE: ready");
+  await until("an answer", async () => {
+    const summary = await run("ace.analyzeFile", uri.toString()).catch(() => undefined);
+    return summary?.findings === 1;
+  });
+  await until("the finding, once", () => findings(uri).length === 1);
+});
+
 test("what nobody has set is left to the project's file", async () => {
   const { uri } = await found(BUGGY);
   const taken = async () => {
