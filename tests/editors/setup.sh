@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-.venv/bin/python}
-VSCODE=4.100.3 # of code-server, whose lib/vscode is VS Code 1.100.3; tests/editors/vscode/conftest.py has it too
+VSCODE=${CODE_SERVER:-4.100.3} # whose lib/vscode is VS Code 1.100.3; tests/editors/vscode/conftest.py has it too
 PLACE=$PWD/build/editors
 export DEBIAN_FRONTEND=noninteractive
 

@@ -26,7 +26,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 EXTENSION = ROOT / "editors/vscode"
-VERSION = "4.100.3"
+VERSION = os.environ.get("CODE_SERVER", "4.100.3")
 """Of code-server: VS Code 1.100.3, the oldest that the extension says it runs in."""
 START_PATIENCE = 60.0
 
@@ -107,6 +107,8 @@ class VSCode:
             "workbench.colorTheme": "Default Dark Modern",
             "files.watcherExclude": {"**/*": True},
             "chat.commandCenter.enabled": False,
+            "chat.disableAIFeatures": True,
+            "workbench.secondarySideBar.defaultVisibility": "hidden",
         }
         place = self.state / "data/Machine/settings.json"
         place.parent.mkdir(parents=True, exist_ok=True)
