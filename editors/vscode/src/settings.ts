@@ -12,7 +12,7 @@ export const DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct";
 /** Settings that only a new server process sees. */
 const OF_THE_PROCESS = ["enable", "path", "interpreter", "args", "logLevel", "logFile"];
 
-/** Settings that start a program or name a file to write; a folder that isn't trusted may not set them. */
+/** What is read of package.json. */
 interface Manifest {
   contributes: { configuration: { properties: Record<string, unknown> } };
   capabilities: { untrustedWorkspaces: { restrictedConfigurations: string[] } };

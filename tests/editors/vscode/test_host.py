@@ -13,7 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 WORKER = HERE.parents[1] / "protocol/scripted_worker.py"
 NAMES = re.findall(r'^test\("(.+?)",', (HERE / "host/index.js").read_text(), re.MULTILINE)
-SECONDS = 240.0
+SECONDS = 300.0
 
 pytestmark = [pytest.mark.editor, pytest.mark.timeout(SECONDS + 240)]
 

@@ -38,7 +38,7 @@ def test_a_finding_is_seen_explained_fixed_and_there_after_a_restart(
     server = start_server(tmp_path / "bin", starts)
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     with code.running():
-        told = seen(code, code.drive("walk.mjs", 150, SHOTS=str(tmp_path), STARTS=str(starts)))
+        told = seen(code, code.drive("walk.mjs", 150, SHOTS=shots("walk"), STARTS=str(starts)))
     assert told["squiggle"] == ["1", "1", "1"]
     assert "comparison" in told["hover"][0] and "latent 7" in told["hover"][0]
     assert "Ignore this finding" in told["quick fixes"][0]
@@ -59,7 +59,7 @@ def test_a_run_over_the_workspace_shows_how_far_it_is_and_is_ended_by_its_cancel
     server = start_server(scripted.journal.parent / "bin", starts)
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     with code.running():
-        told = seen(code, code.drive("cancel.mjs", 90, SHOTS=str(scripted.journal.parent)))
+        told = seen(code, code.drive("cancel.mjs", 90, SHOTS=shots("cancel")))
     assert "analysing the workspace" in told["progress"][0]
     assert len(scripted.heard("slow")) < 40
 
@@ -69,7 +69,7 @@ def test_without_a_server_there_is_one_message_with_the_install_command(
 ) -> None:
     code = make_vscode(project)
     with code.running():
-        told = seen(code, code.drive("absent.mjs", 120, SHOTS=str(tmp_path)))
+        told = seen(code, code.drive("absent.mjs", 120, SHOTS=shots("absent")))
     assert INSTALL in told["notification"][0]
     assert INSTALL in told["status"][0]
     assert told["messages"] == ["1"]
@@ -94,7 +94,7 @@ def test_a_folder_that_is_not_trusted_starts_no_program_of_its_own(
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     code.asks_for_trust = True
     with code.running():
-        seen(code, code.drive("untrusted.mjs", 120, SHOTS=str(tmp_path)))
+        seen(code, code.drive("untrusted.mjs", 120, SHOTS=shots("untrusted")))
     assert scripted.heard("scan") and not ran.exists()
 
 
@@ -111,7 +111,7 @@ def test_with_the_real_model_from_its_download_to_a_finding_and_its_reasons(
     start_ace(server.parent / "ace", asked, cache)
     code = make_vscode(workspace, path=[str(server)])
     with code.running():
-        told = seen(code, code.drive("real.mjs", 300, SHOTS=shots(tmp_path), ASKED=str(asked), FINDING="2"))
+        told = seen(code, code.drive("real.mjs", 300, SHOTS=shots("real"), ASKED=str(asked), FINDING="2"))
     assert told["asked before a person agreed"] == [""]
     assert told["asked"] == [f"model pull {MODEL}"]
     assert int(told["findings"][0]) >= 5
@@ -129,6 +129,8 @@ def start_ace(place: Path, asked: Path, cache: Path) -> None:
     place.chmod(0o755)
 
 
-def shots(tmp_path: Path) -> str:
-    """Where the pictures go: $ACE_SCREENSHOTS to keep them."""
-    return os.environ.get("ACE_SCREENSHOTS", str(tmp_path))
+def shots(walk: str) -> str:
+    """Where a walk's pictures go; those of the real model are the ones in editors/images."""
+    folder = ROOT / "build/editors/screenshots" / walk
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)

@@ -2,7 +2,7 @@
 import { address, browser, remote, WORKSPACE } from "./browser.mjs";
 
 const { PATIENCE, SHOTS } = process.env;
-const SOON = 20_000;
+const SOON = 40_000;
 export const LONG = Number(PATIENCE) * 1000;
 
 export class Workbench {

@@ -6,7 +6,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 const vscode = require("vscode");
 
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const { ACE_HOST_RESULTS: RESULTS, ACE_JOURNAL: JOURNAL, ACE_STARTS: STARTS } = process.env;
 const BUGGY = "def f(a):\n    return BUG\n";
 const tests = [];
