@@ -152,6 +152,12 @@ export class Server {
     this.listen(client);
     this.client = client;
     await client.start();
+    const known = client.initializeResult?.capabilities.executeCommandProvider?.commands ?? [];
+    await vscode.commands.executeCommand(
+      "setContext",
+      "ace.edits",
+      known.includes("ace.edit.apply"),
+    );
   }
 
   private async stop(): Promise<void> {
