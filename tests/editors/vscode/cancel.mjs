@@ -5,7 +5,10 @@ await Workbench.walk("sample.py", async (bench) => {
   await bench.squiggle();
   await bench.command("ACE: Analyse the Workspace");
   const toast = await bench.notification("analysing the workspace");
-  await toast.getByText(/ of \d+/).first().waitFor();
+  await toast
+    .getByText(/ of \d+/)
+    .first()
+    .waitFor();
   bench.saw("progress", await toast.innerText());
   await bench.shot("progress");
   await toast.hover();

@@ -207,13 +207,19 @@ def program(path: Path, *lines: str) -> Path:
 
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., Path]:
-    """Makes a program that is `ace-lsp` and keeps count of its starts, beside which an `ace` can be put."""
+    """Makes a program that is `ace-lsp` and keeps count of its starts, beside which an `ace` can be put.
 
-    def make(folder: Path, starts: Path, **environment: str) -> Path:
+    `heard`: a file for what the editor sends.
+    """
+
+    def make(folder: Path, starts: Path, heard: Path | None = None, **environment: str) -> Path:
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         server = shlex.join([sys.executable, "-P", "-m", "ace_lsp"])
         count = f'[ "$1" = --version ] || echo "$$ $@" >> {shlex.quote(str(starts))}'
-        return program(folder / "ace-lsp", *exports, count, f'exec {server} "$@"')
+        start = f'exec {server} "$@"'
+        if heard is not None:
+            start = f'[ "$1" = --version ] && {start}\ntee {shlex.quote(str(heard))} | {server} "$@"'
+        return program(folder / "ace-lsp", *exports, count, start)
 
     return make
 

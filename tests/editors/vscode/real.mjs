@@ -30,7 +30,10 @@ await Workbench.walk("buggy_example.py", async (bench) => {
   await page.waitForTimeout(700);
   await bench.shot("why");
 
-  await page.locator(".monaco-editor .view-lines").first().click({ position: { x: 60, y: 5 } });
+  await page
+    .locator(".monaco-editor .view-lines")
+    .first()
+    .click({ position: { x: 60, y: 5 } });
   await bench.enter(at);
   await bench.quickFix("Ignore this finding");
   await bench.shows("# ace: ignore[variable-misuse]");

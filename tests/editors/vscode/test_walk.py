@@ -12,6 +12,9 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 MODEL = "qwen2.5-coder-0.5b-instruct"
+PROFILE = HERE.parents[1] / "protocol/profiles/vscode.json"
+NOT_OURS = (".workspace.executeCommand", ".general.staleRequestSupport")
+"""The extension has its own commands, and the other names requests that the server doesn't answer."""
 INSTALL = "pip install 'ace-lsp[engine]'"
 
 pytestmark = [pytest.mark.editor, pytest.mark.timeout(600)]
@@ -55,13 +58,30 @@ def test_a_run_over_the_workspace_shows_how_far_it_is_and_is_ended_by_its_cancel
 ) -> None:
     for number in range(40):
         (project / f"slow{number:02}.py").write_text(f"def f{number}():\n    return 'SLOW'\n")
-    starts = scripted.journal.parent / "starts"
-    server = start_server(scripted.journal.parent / "bin", starts)
+    place = scripted.journal.parent
+    server = start_server(place / "bin", place / "starts", place / "heard")
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     with code.running():
         told = seen(code, code.drive("cancel.mjs", 90, SHOTS=shots("cancel")))
     assert "analysing the workspace" in told["progress"][0]
     assert len(scripted.heard("slow")) < 40
+    assert missing_in(capabilities_heard(place / "heard"), json.loads(PROFILE.read_text())) == []
+
+
+def capabilities_heard(stream: Path) -> dict[str, Any]:
+    """What the editor said in `initialize`, its first message."""
+    head, _, rest = stream.read_bytes().partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    return json.loads(rest[:length])["params"]["capabilities"]
+
+
+def missing_in(real: Any, profile: Any, name: str = "") -> list[str]:
+    """What tests/protocol takes VS Code to be able to, and it is not."""
+    if name in NOT_OURS:
+        return []
+    if isinstance(profile, dict) and isinstance(real, dict):
+        return [each for key in profile for each in missing_in(real.get(key), profile[key], f"{name}.{key}")]
+    return [] if real == profile else [f"{name}: {real!r} and not {profile!r}"]
 
 
 def test_without_a_server_there_is_one_message_with_the_install_command(

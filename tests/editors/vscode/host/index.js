@@ -14,8 +14,12 @@ const test = (name, body) => tests.push([name, body]);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const run = (name, ...args) => vscode.commands.executeCommand(name, ...args);
 const settings = () => vscode.workspace.getConfiguration("ace");
-const lines = (file) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").filter(Boolean) : []);
-const journal = (what) => lines(JOURNAL).map((line) => JSON.parse(line)).filter((line) => line.what === what);
+const lines = (file) =>
+  fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").filter(Boolean) : [];
+const journal = (what) =>
+  lines(JOURNAL)
+    .map((line) => JSON.parse(line))
+    .filter((line) => line.what === what);
 const findings = (uri) => vscode.languages.getDiagnostics(uri).filter((each) => each.source === "ace");
 let api;
 let count = 0;
@@ -73,7 +77,10 @@ test("hovering tells what is behind a finding", async () => {
     const hovers = await run("vscode.executeHoverProvider", uri, finding.range.start);
     return hovers.flatMap((hover) => hover.contents.map((each) => each.value)).join("\n");
   };
-  assert.match(await until("a whole explanation", async () => /Unexplained/.test(await told()) && told()), /latent 7/);
+  assert.match(
+    await until("a whole explanation", async () => /Unexplained/.test(await told()) && told()),
+    /latent 7/,
+  );
 });
 
 test("a finding in an untitled document is found too", async () => {
@@ -120,7 +127,9 @@ test("why is a web view with the heat map under a policy that allows nothing fro
   await run("ace.explainHere");
   const html = api.why();
   const [, nonce] = /style-src 'nonce-([\w-]{20,})'/.exec(html);
-  assert(html.includes(`content="default-src 'none'; style-src 'nonce-${nonce}'; script-src 'nonce-${nonce}'; `));
+  assert(
+    html.includes(`content="default-src 'none'; style-src 'nonce-${nonce}'; script-src 'nonce-${nonce}'; `),
+  );
   assert.match(html, /Why “BUG” is marked/);
   assert.match(html, /<span class="raises h9 target" title="\+1\.250 log-odds">BUG<\/span>/);
   assert.match(html, /Heads and MLPs by layer/);
