@@ -6,6 +6,7 @@ import { Panel } from "./panel";
 import { modelSet, Server } from "./server";
 import { askToDownload } from "./download";
 import { switchModel } from "./models";
+import { activeUri, cursor, placeToFix, plainPosition } from "./places";
 import { editModel, undoEdit } from "./editing";
 
 interface Explanation {
@@ -76,7 +77,7 @@ async function explainHere(
   server: Server,
   panel: Panel,
   uri = activeUri(),
-  position: vscode.Position | undefined = vscode.window.activeTextEditor?.selection.active,
+  position: vscode.Position | undefined = cursor(),
   options: Options = {},
 ): Promise<unknown> {
   if (uri === undefined || position === undefined) {
@@ -146,33 +147,6 @@ async function downloadModel(server: Server, name = modelSet()): Promise<void> {
   if (await askToDownload(name)) {
     await server.fetch(name);
   }
-}
-
-/** The selection, or the finding that the cursor is at, or the cursor's line. */
-function placeToFix(): vscode.Range | undefined {
-  const editor = vscode.window.activeTextEditor;
-  if (!editor?.selection.isEmpty) {
-    return editor?.selection;
-  }
-  const at = editor.selection.active;
-  const found = vscode.languages
-    .getDiagnostics(editor.document.uri)
-    .find((each) => each.source === "ace" && each.range.contains(at));
-  return found?.range ?? editor.document.lineAt(at.line).range;
-}
-
-function activeUri(): string | undefined {
-  const document = vscode.window.activeTextEditor?.document;
-  if (document?.languageId !== "python") {
-    void vscode.window.showInformationMessage("ACE: open a Python file first.");
-    return undefined;
-  }
-  return document.uri.toString();
-}
-
-/** As it goes over the wire, whether it comes from VS Code or from the server. */
-function plainPosition({ line, character }: vscode.Position): { line: number; character: number } {
-  return { line, character };
 }
 
 function counted(count: number, noun: string): string {
