@@ -84,6 +84,25 @@ def missing_in(real: Any, profile: Any, name: str = "") -> list[str]:
     return [] if real == profile else [f"{name}: {real!r} and not {profile!r}"]
 
 
+def test_a_download_can_be_cancelled_and_says_why_it_failed(
+    make_vscode: Callable[..., Any], start_server: Callable[..., Path], project: Path, scripted: Any
+) -> None:
+    place = scripted.journal.parent
+    server, ran = start_server(place / "bin", place / "starts"), place / "ran"
+    ace = server.parent / "ace"
+    ace.write_text(
+        f"#!/bin/sh\nif [ -e {ran} ]; then echo 'ace: error: no network here' >&2; exit 2; fi\n"
+        f"trap 'echo interrupted >> {ran}; exit 130' INT\ntouch {ran}\n"
+        "echo 'ace: downloading it: 100 MB of 491 MB' >&2\nwhile true; do sleep 0.1; done\n"
+    )
+    ace.chmod(0o755)
+    code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
+    with code.running():
+        told = seen(code, code.drive("download.mjs", 90, SHOTS=shots("download")))
+    assert "no network here" in told["notification"][-1]
+    assert ran.read_text() == "interrupted\n"
+
+
 def test_without_a_server_there_is_one_message_with_the_install_command(
     make_vscode: Callable[..., Any], project: Path, tmp_path: Path
 ) -> None:
