@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ace_analysis.cli.disentangling import disentangler_command
 from ace_analysis.cli.options import Device, Dtype
 from ace_analysis.cli.steering import steering_command
 from ace_analysis.settings import load_settings
@@ -207,3 +208,4 @@ def _model(name: str | None) -> str:
 
 
 train_app.command("steering")(steering_command)
+train_app.command("disentangler")(disentangler_command)

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.features.coder_quality import clean_positions
 from ace_analysis.features.harvest import Progress, read_shard
@@ -92,7 +93,7 @@ def loss_recovered(
     if not functions:
         raise InputError("loss recovered needs at least one function, got none; harvest more functions")
     coder = coder.to(next(model.parameters()).device)
-    block = blocks_of(model)[coder.site.layer]
+    block = _place(model, coder)
     seen: list[Tensor] = []
 
     def watch(resid: Tensor) -> Tensor:
@@ -108,6 +109,13 @@ def loss_recovered(
     ablated = run.loss(lambda resid: _put(resid, sink_mask(resid), mean.expand_as(resid)), 2)
     tokens = sum(len(ids) - 1 for ids in functions)
     return LossRecovered(clean=clean, coded=coded, ablated=ablated, functions=len(functions), tokens=tokens)
+
+
+def _place(model: Any, coder: SparseCoder) -> nn.Module:
+    """The module whose output the coder reads: a block, or its MLP."""
+    if coder.site.stream == "mlp_out":
+        return Anatomy.of(model).blocks[coder.site.layer].mlp.module
+    return blocks_of(model)[coder.site.layer]
 
 
 def _put(resid: Tensor, at: Bool[Tensor, " pos"], other: Tensor) -> Tensor:
