@@ -110,6 +110,19 @@ def mean(values: ArrayLike, labels: Labels, resampling: Resampling | None = None
     return _interval(lambda weights: _ratio(weights @ totals, weights @ counts), n_clusters, resampling)
 
 
+def ratio(
+    parts: ArrayLike, wholes: ArrayLike, labels: Labels, resampling: Resampling | None = None
+) -> Interval:
+    """The sum of `parts` by the sum of `wholes`."""
+    parts, wholes = _scores(parts), _scores(wholes)
+    _same_length(parts=parts, wholes=wholes, labels=labels)
+    if not len(parts):
+        raise InputError("a ratio needs at least one observation, got none")
+    codes, n_clusters = _codes(labels)
+    part, whole = (np.bincount(codes, weights=each, minlength=n_clusters) for each in (parts, wholes))
+    return _interval(lambda weights: _ratio(weights @ part, weights @ whole), n_clusters, resampling)
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CleanLines:
     """Lines of clean code, and what could be shown there: at most one alarm for each line.
