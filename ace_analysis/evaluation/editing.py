@@ -103,13 +103,12 @@ class Tail:
         def kind(module: nn.Module, arguments: Any, output: Any) -> None:
             self._as_tuple = isinstance(output, tuple)
 
-        with ExitStack() as stack:
-            stack.enter_context(
-                hooks(
-                    before_call=[(self._blocks[self.layer], keep)], after=[(self._blocks[self.layer], kind)]
-                )
-            )
-            stack.enter_context(_without(self._blocks, range(self.layer + 1, len(self._blocks)), self))
+        block = self._blocks[self.layer]
+        rest = range(self.layer + 1, len(self._blocks))
+        with (
+            hooks(before_call=[(block, keep)], after=[(block, kind)]),
+            _without(self._blocks, rest, self),
+        ):
             self.model.base_model(input_ids=ids[None], use_cache=False)
         return seen[0].clone()
 
