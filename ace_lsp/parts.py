@@ -36,7 +36,12 @@ class Parts:
         self.status = StatusReporter(server, self._cancel_loading)
         self.analyst.subscribe(self.status)
         self.publisher = Publisher(server, lambda: self.lenses.news())
-        desk = Desk(analyst=self.analyst, publisher=self.publisher, make_bar=self._make_bar)
+        desk = Desk(
+            analyst=self.analyst,
+            publisher=self.publisher,
+            make_bar=self._make_bar,
+            on_analysed=lambda session: self.explainer.ahead(session),
+        )
         self.sessions = Sessions(desk, self.configuration)
         self.watch = SettingsWatch(server, self)
         self.watch.start(server.initialization_options)

@@ -48,6 +48,8 @@ class Desk:
     analyst: Analyst
     publisher: "Publisher"
     make_bar: MakeBar
+    on_analysed: Callable[["Session"], None] = lambda _: None
+    """Called when all of a unit's newest version was analysed."""
 
 
 class Session:
@@ -151,6 +153,7 @@ class Session:
         self._take(found, settings)
         self._first = None
         self._desk.publisher.show(unit, self.findings, finished=True)
+        self._desk.on_analysed(self)
         return Summary(
             version=unit.version,
             findings=len(self.findings),

@@ -61,6 +61,9 @@ class ServerSettings:
     """Whether each function with findings says so above its first line."""
     inlay_hints: bool = False
     """Whether the probability stands behind each finding."""
+    explain_ahead: int = 3
+    """How many findings of a document, the likeliest first, are explained while nothing else is to do, so
+    that a hover need not wait; 0: none. Each costs the processor about three scans of its function."""
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Sections for `ace_analysis.settings`, in snake_case."""

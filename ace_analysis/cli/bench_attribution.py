@@ -20,6 +20,9 @@ How = Annotated[
 Slow = Annotated[
     int, typer.Option(min=0, metavar="N", help="CD-T's rule sets on the first N texts of either kind.")
 ]
+Curves = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Faithfulness curves of the first N texts of either kind.")
+]
 MostTokens = Annotated[int, typer.Option(min=16, help="The longest text.")]
 Models = Annotated[int, typer.Option(min=0, help="Hand-built models of each task; 0: none.")]
 Seed = Annotated[int, typer.Option(help="Of the texts.")]
@@ -34,6 +37,7 @@ def attribution_command(  # noqa: PLR0913 - a command's parameters are its optio
     tokens: Tokens = 40,
     how: How = None,
     slow: Slow = 8,
+    curves: Curves = 40,
     most_tokens: MostTokens = 64,
     models: Models = 5,
     seed: Seed = 0,
@@ -57,7 +61,7 @@ def attribution_command(  # noqa: PLR0913 - a command's parameters are its optio
         models=models,
         seed=seed,
         folder=folder,
-        measure=AttributionOptions(hows=hows_of(how), slow_prompts=slow),
+        measure=AttributionOptions(hows=hows_of(how), slow_prompts=slow, curve_prompts=curves),
     )
     measured = run_in_order(request, quiet=quiet)
     if as_json:

@@ -46,6 +46,7 @@ class AttributionOptions:
         one_by_one: texts on which exact ablation is also timed as one whole pass for each node.
         curves: the sort of ablation of the faithfulness curves, or where it is not among `hows`, the first of
             those; None: no curves.
+        curve_prompts: texts with curves; a text's take two to three times what its exact ablation does.
     """
 
     hows: tuple[How, ...] = HOWS
@@ -53,6 +54,7 @@ class AttributionOptions:
     slow_prompts: int = 8
     one_by_one: int = 2
     curves: How | None = "counterfactual"
+    curve_prompts: int = 40
 
     def __post_init__(self) -> None:
         unknown = sorted({*self.methods} - {*METHODS})
@@ -156,7 +158,7 @@ def _steps(
     if index < options.one_by_one:
         steps.append((ONE_BY_ONE, work.do(ONE_BY_ONE, "zero", lambda: _one_by_one(work, plain))))
     how = options.curve_how
-    if how is not None:
+    if how is not None and index < options.curve_prompts:
         for name in (EXACT, RANDOM, *(each for each in options.methods if each in FAST)):
             run = work.do(CURVE + name, how, lambda name=name, how=how: _curve(work, name, how))
             steps.append((CURVE + name, run))

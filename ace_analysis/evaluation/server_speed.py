@@ -120,7 +120,7 @@ def measure_editing(options: Mapping[str, Any] | None = None, *, rounds: int = 5
     if rounds < 1:
         raise InputError(f"expected at least one round, got {rounds}")
     with _server(SERVER) as server:
-        server.initialize({**(options or {}), "cache": {"max_megabytes": 0}})
+        server.initialize({**(options or {}), "explainAhead": 0, "cache": {"max_megabytes": 0}})
         server.open(_function(0))
         server.rest()
         times = tuple(server.edit_time(_function(number + 1)) for number in range(rounds))

@@ -1,8 +1,9 @@
 """Explanations on demand: for a hover over a finding, and for any place when a person asks.
 
 A hover says at once what the scan knows, and waits only a moment for more; what comes later is there for the
-next hover. An explanation belongs to one version of a text: it is asked for once, kept with that version, and
-cancelled by an edit, or when nobody waits for it any more.
+next hover. The likeliest findings are explained ahead, while nothing else is to do. An explanation belongs to
+one version of a text: it is asked for once, kept with that version, and cancelled by an edit, or when nobody
+waits for it any more.
 """
 
 import asyncio
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 PATIENCE = 1.0
 """Seconds that a hover waits for the explanation before it says what is known without."""
 
+REST = 0.5
+"""Seconds without news after which findings are explained ahead."""
+
 METHOD = "ace/explain"
 COMING = "Which heads, layers and source tokens are behind this is being worked out; hover again to see it."
 
@@ -46,12 +50,20 @@ class _Asked:
     """One explanation, asked for or here."""
 
     task: "asyncio.Task[Attribution]"
+    priority: Priority
+    begun: bool = False
     waiting: int = 0
 
     @property
     def result(self) -> Attribution | None:
         ended = self.task.done() and not self.task.cancelled() and self.task.exception() is None
         return self.task.result() if ended else None
+
+    def serves(self, priority: Priority) -> bool:
+        """Whether who asks with this priority is helped by it; not where it stands behind other work."""
+        if self.task.done():
+            return self.result is not None
+        return self.begun or self.priority <= priority
 
 
 class Explainer:
@@ -78,6 +90,21 @@ class Explainer:
         if self._may_ask():
             why, note = await self._within_patience(session, finding)
         return self._hover(unit, self._told(unit, finding, why, note))
+
+    def ahead(self, session: Session) -> None:
+        """Have the likeliest findings explained while nothing else is to do."""
+        if self._parts.sessions.settings_of(session.unit).server.explain_ahead and self._may_ask():
+            session.attach(asyncio.ensure_future(self._explain_ahead(session)))
+
+    async def _explain_ahead(self, session: Session) -> None:
+        await asyncio.sleep(REST)
+        most = self._parts.sessions.settings_of(session.unit).server.explain_ahead
+        likeliest = sorted(session.findings, key=lambda finding: -finding.score)[:most]
+        for finding in likeliest:
+            if not self._may_ask():
+                return
+            asked = self._ask(session, (finding.span.start, False), Priority.BACKGROUND, _nobody)
+            await asyncio.wait({asked.task})
 
     async def explain_here(
         self, uri: str, position: types.Position, on_progress: OnProgress, *, html: bool = False
@@ -138,8 +165,10 @@ class Explainer:
         unit = session.unit
         of_unit = self._asked.setdefault(unit, {})
         before = of_unit.get(what)
-        if before is not None and (not before.task.done() or before.result is not None):
+        if before is not None and before.serves(priority):
             return before
+        if before is not None:
+            before.task.cancel()
         offset, expectation = what
         request = ExplainRequest(
             uri=unit.uri,
@@ -150,10 +179,15 @@ class Explainer:
             expectation=expectation,
             max_false_alarms=self._parts.sessions.settings_of(unit).check.max_false_alarms,
         )
-        task = asyncio.ensure_future(self._parts.analyst.explain(request, on_progress))
+
+        def hear(message: str, fraction: float | None) -> None:
+            asked.begun = True
+            on_progress(message, fraction)
+
+        task = asyncio.ensure_future(self._parts.analyst.explain(request, hear))
         task.add_done_callback(_look_at_the_error)
         session.attach(task)
-        asked = of_unit[what] = _Asked(task)
+        asked = of_unit[what] = _Asked(task, priority)
         return asked
 
     def _told(self, unit: Unit, finding: Finding | None, why: Attribution | None, note: str) -> Told:

@@ -257,7 +257,12 @@ def start(tmp_path: Path, worker: Callable[..., list[str]]) -> Start:
     ) -> AsyncIterator[Editor]:
         editor = Editor(tmp_path / "journal")
         mine = {"command": worker(*worker_options), "backoff": 0.05, "cancelTimeout": 0.5}
-        options = {"debounce": 30, **settings, "worker": {**mine, **settings.get("worker", {})}}
+        options = {
+            "debounce": 30,
+            "explainAhead": 0,
+            **settings,
+            "worker": {**mine, **settings.get("worker", {})},
+        }
         if configuration is not None:
             editor.client.set_configuration(configuration, section="ace")
         await editor.client.start_io(sys.executable, "-m", "ace_lsp", "--log-level", "info")

@@ -99,6 +99,36 @@ async def test_a_newer_version_ends_the_explanation_and_is_analysed(start):
         assert "layer 1, head 0" in (await editor.hover(URI, 1, 12)).contents.value
 
 
+async def test_the_likeliest_findings_are_explained_before_anybody_hovers(start):
+    async with start(explainAhead=1) as editor:
+        editor.open(URI, BUGGY)
+        await editor.shown(URI, 1, 1)
+        await editor.until(lambda: editor.journal("explained"))
+        assert "layer 1, head 0" in (await editor.hover(URI, 1, 12)).contents.value
+        assert len(editor.journal("explain")) == 1
+
+
+async def test_an_edit_ends_what_is_explained_ahead(start):
+    async with start(explainAhead=1) as editor:
+        editor.open(URI, SLOW_WHY)
+        await editor.shown(URI, 1, 1)
+        await editor.until(lambda: editor.journal("explain"))
+        version = editor.replace(URI, "def f(a):\n    return a\n# SLOW_WHY\n")
+        await editor.shown(URI, version, 0)
+        await editor.until(lambda: editor.journal("cancelled"))
+        assert editor.journal("explained") == []
+
+
+async def test_a_hover_goes_before_what_is_explained_ahead(start):
+    async with start(explainAhead=2) as editor:
+        editor.open(URI, "def f(a):\n    return BUG + BUG\n# SLOW_WHY\n")
+        await editor.shown(URI, 1, 2)
+        await editor.until(lambda: editor.journal("explain"))
+        await editor.hover(URI, 1, 18)
+        await editor.until(lambda: len(editor.journal("explained")) == 2)
+        assert [each["offset"] for each in editor.journal("explain")] == [21, 27, 21]
+
+
 async def test_a_refused_explanation_leaves_what_is_known_and_says_why(start):
     async with start() as editor:
         editor.open(URI, BUGGY + "# NO_WHY\n")
