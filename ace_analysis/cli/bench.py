@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ace_analysis.cli.bench_attribution import attribution_command
+from ace_analysis.cli.bench_editing import editing_command
 from ace_analysis.cli.bench_precision import precision
 from ace_analysis.cli.bench_repair import repair_command
 from ace_analysis.cli.messages import printable, tell_note
@@ -19,6 +20,7 @@ bench_app = typer.Typer(no_args_is_help=True, help="Measure detection and speed.
 bench_app.command()(precision)
 bench_app.command("attribution")(attribution_command)
 bench_app.command("repair")(repair_command)
+bench_app.command("editing")(editing_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON value on stdout, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -154,7 +156,8 @@ def speed(
     if as_json:
         _write(measured)
         return
-    scan, editing, start = (measured[name] for name in ("scan", "editing", "initialize"))
+    scan, editing, hover, start = (measured[name] for name in ("scan", "editing", "hover", "initialize"))
+    waits = hover["medians"]
     resident = editing["worker_resident_bytes"]
     memory = "unknown on this system" if resident is None else f"{resident / MEGABYTE:,.0f} MB"
     rows = {
@@ -164,6 +167,8 @@ def speed(
         f"scopes read of a file of {editing['lines']:,} lines, {editing['scopes']:,} scopes": "",
         "  after an edit in one function": f"{editing['scopes_read_after_edit']}",
         "  unchanged": f"{editing['scopes_read_unchanged']}",
+        f"why a finding of a function of {hover['lines']} lines is one": f"{waits['explained']:.2f} s",
+        "  hover where it was explained ahead": f"{waits['hover']:.3f} s",
         "initialize beside an empty server": f"{start['ratio']:.2f}",
         "worker's resident memory": memory,
     }

@@ -16,6 +16,7 @@ from ace_analysis.evaluation.baselines import fit_dense_probe, random_scores
 from ace_analysis.evaluation.coders import Harvests
 from ace_analysis.evaluation.detection import measure_detection
 from ace_analysis.evaluation.held_out import Harvested, harvest_installed, projects_of
+from ace_analysis.evaluation.hover_speed import measure_hover
 from ace_analysis.evaluation.learning_curve import CurveOptions, learning_curve
 from ace_analysis.evaluation.made_of import read_made_of
 from ace_analysis.evaluation.probe_file import read_probe
@@ -194,6 +195,8 @@ def run_speed(rounds: int, progress: Progress) -> dict[str, Any]:
     gc.collect()
     progress("edits in the server", None)
     editing = measure_editing({"model": asdict(settings.model)}, rounds=rounds)
+    progress("hovers in the server", None)
+    hover = measure_hover({"model": asdict(settings.model)}, rounds=rounds)
     progress("starts of the server", None)
     start = measure_initialize(rounds)
     return {
@@ -206,5 +209,6 @@ def run_speed(rounds: int, progress: Progress) -> dict[str, Any]:
             "plain": scan.plain_tokens_per_second,
         },
         "editing": {**asdict(editing), "seconds": editing.seconds},
+        "hover": {**asdict(hover), "medians": hover.medians},
         "initialize": {**asdict(start), "ratio": start.ratio},
     }

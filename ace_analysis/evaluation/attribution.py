@@ -32,6 +32,9 @@ Plain = Callable[[Int[Tensor, "1 pos"]], Any]
 
 PLAIN, EXACT, ONE_BY_ONE, CURVE, RANDOM = "plain forward", "exact", "one by one", "curve: ", "random"
 ROUNDS = 3
+TIMED = 12
+"""Texts on which what is fast is timed ROUNDS times. Costs are told of zero ablation alone, and neither what
+takes long nor a thirteenth text needs a second look."""
 STOPPED = "the measurement was cancelled by the caller; what was measured is kept"
 
 
@@ -153,7 +156,10 @@ def _steps(
         steps.append((f"{EXACT}, {how}", work.do(EXACT, how, lambda how=how: _exact(work, how))))
         for name in options.methods:
             if name in FAST or (how == "zero" and index < options.slow_prompts):
-                run = work.do(name, how, lambda name=name, how=how: _scored(work, name, how))
+                rounds = ROUNDS if name in FAST and how == "zero" and index < TIMED else 1
+                run = work.do(
+                    name, how, lambda name=name, how=how, rounds=rounds: _scored(work, name, how, rounds)
+                )
                 steps.append((f"{name}, {how}", run))
     if index < options.one_by_one:
         steps.append((ONE_BY_ONE, work.do(ONE_BY_ONE, "zero", lambda: _one_by_one(work, plain))))
@@ -187,15 +193,13 @@ def _exact(work: _Work, how: How) -> dict[str, Any]:
     }
 
 
-def _scored(work: _Work, name: str, how: How) -> dict[str, Any]:
+def _scored(work: _Work, name: str, how: How, rounds: int) -> dict[str, Any]:
     scores: list[Tensor] = []
 
     def run() -> None:
         scores.append(score(name, work.case, how, cancelled=work.cancelled))
 
-    # Costs are told of zero ablation alone, and what takes long needs no second look.
-    seconds = _seconds(run, rounds=ROUNDS if name in FAST and how == "zero" else 1)
-    return {"seconds": seconds, "scores": scores[-1].tolist()}
+    return {"seconds": _seconds(run, rounds), "scores": scores[-1].tolist()}
 
 
 def _one_by_one(work: _Work, plain: Plain) -> dict[str, Any]:

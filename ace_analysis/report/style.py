@@ -66,7 +66,7 @@ svg path {{ fill: none; stroke-linecap: round; }}
 svg path.raises {{ stroke: var(--raises); }}
 svg path.lowers {{ stroke: var(--lowers); }}
 svg.bar line {{ stroke: var(--line); }}
-.legend span {{ padding: 0 .45rem; border-radius: 3px; color: var(--text); }}
+.legend span {{ margin-right: .2rem; padding: 0 .45rem; border-radius: 3px; color: var(--text); }}
 """
 
 

@@ -79,11 +79,22 @@ def test_speed_tells_ratios_and_seconds(
         "device": "cpu",
         "scan": {"ratio": 0.93, "scan": 930.0, "plain": 1000.0},
         "editing": {**editing, "scopes_read_unchanged": 0, "worker_resident_bytes": 2**30},
+        "hover": {"lines": 40, "medians": {"explained": 0.875, "hover": 0.0625}},
         "initialize": {"ratio": 1.125},
     }
     monkeypatch.setattr(benching, "run_speed", lambda rounds, progress: measured)
     done = bench("speed")
-    for text in ("0.93", "930 and 1,000", "1.25 s", "1,000 lines, 33 scopes", "1.12", "1,024 MB", "tiny"):
+    for text in (
+        "0.93",
+        "930 and 1,000",
+        "1.25 s",
+        "1,000 lines, 33 scopes",
+        "0.88 s",
+        "0.062 s",
+        "1.12",
+        "1,024 MB",
+        "tiny",
+    ):
         assert text in done.stdout, text
     measured["editing"]["worker_resident_bytes"] = None
     assert "unknown on this system" in bench("speed").stdout
