@@ -1,9 +1,10 @@
 """Candidates for a region from every source, each with its likelihood in the middle of its scope.
 
 Two prompts are read, once each: the scope without the region, and the same told what stands there (`Opinion`
-says why). The text that stands there is read behind the second: that gives the model's own choice for every
-token of it, and for every listed edit an upper bound of its likelihood, since a text can't be likelier than
-its beginning. Only edits with the highest bounds are read to their ends.
+says why). The text that stands there is read behind both: that gives the model's own choice for every token
+of it, and for every listed edit an upper bound of its likelihood, since a text can't be likelier than its
+beginning. Only edits with the highest bounds are read to their ends behind the second prompt, and only the
+best of those behind the first: reading is what costs.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from ace_analysis.model.store import Progress
 from ace_analysis.model.tokens import CodeTokenizer
 from ace_analysis.report.repair import Source
 from ace_analysis.source.sites import candidate_sites
+from ace_analysis.steering.bounds import BOUND_WEIGHTS, bounds_of
 from ace_analysis.steering.candidates import Programs, line_edits
 from ace_analysis.steering.edits import EditKind
 from ace_analysis.steering.opinion import Opinion, rank_score, removed_tokens
@@ -73,6 +75,7 @@ class Gathering:
             self._ends_scored = self._ends | _line_ends(causal.tokenizer)
         else:
             self._ends_scored = self._ends
+        self._known_told: dict[str, float] = {}
 
     def candidates(self, cancelled: Callable[[], bool], progress: Progress) -> list[Candidate]:
         """Each text once; the one that stands there is not among them."""
@@ -82,8 +85,7 @@ class Gathering:
         tree.clear()
         progress("trying small edits", 0.4)
         asked = tree if self._told is None else TokenTree(self._causal.model, self._told)
-        proposals += self._edited(asked)
-        asked.clear()
+        proposals += self._edited(tree, asked)
         texts: dict[str, _Proposal] = {}
         for proposal in proposals:
             if proposal.text.strip() and proposal.text != self._old and len(proposal.text) < LONGEST:
@@ -126,20 +128,57 @@ class Gathering:
             return block_end(start - (self._text.rfind("\n", 0, start) + 1))
         return statement_end
 
-    def _edited(self, tree: TokenTree) -> list[_Proposal]:
-        """The edits with the highest bounds, and the model's own choices for single tokens."""
+    def _edited(self, tree: TokenTree, asked: TokenTree) -> list[_Proposal]:
+        """The most promising edits, and the model's own choices for single tokens."""
         ids = self._causal.tokenizer.encode(self._old).ids[1:]
+        asked_rows = self._along(asked, ids)
+        rows = asked_rows if asked is tree else self._along(tree, ids)
+        tokens = self._tokens(asked_rows)
+        if not self._listed:
+            return tokens
+        edits = self._promising([*self._listed, *tokens], ids, (rows.cpu(), asked_rows.cpu()))
+        if asked is not tree and len(edits) > self._options.edits_read:
+            edits = self._best_told(asked, edits)
+        return [each for each, _ in edits[: self._options.edits_read]]
+
+    def _along(self, tree: TokenTree, ids: Sequence[int]) -> Tensor:
+        """What may follow each token of the text that stands there, and the prompt."""
         nodes = tree.grow(ids, [ROOT, *range(len(ids) - 1)]) if ids else []
         rows = tree.log_probs([ROOT, *nodes])
-        proposals = self._tokens(rows)
-        found = self._causal.tokenizer.encode_many([each.text for each in self._listed])
-        bounds = _bounds(rows.cpu(), ids, [each.ids[1:] for each in found], self._ends_scored)
+        tree.clear()
+        return rows
+
+    def _promising(
+        self, listed: Sequence[_Proposal], ids: Sequence[int], both: tuple[Tensor, Tensor]
+    ) -> list[tuple[_Proposal, float]]:
+        """Those with the highest bounds, best first, each with its bound behind the first prompt."""
+        rows, asked = both
+        tokens = self._causal.tokenizer.encode_many([each.text for each in listed])
+        found = [each.ids[1:] for each in tokens]
+        bounds = bounds_of(rows, ids, found, self._ends_scored)
+        told = bounds if asked is rows else bounds_of(asked, ids, found, self._ends_scored)
         hopes = [
-            rank_score(self._opinion(each, bound, 0.0, bound))
-            for each, bound in zip(self._listed, bounds, strict=True)
+            rank_score(self._opinion(each, bound, 0.0, other), BOUND_WEIGHTS)
+            for each, bound, other in zip(listed, bounds, told, strict=True)
         ]
         order = sorted(range(len(hopes)), key=lambda index: -hopes[index])
-        return proposals + self._distinct([self._listed[index] for index in order])
+        kept = self._distinct([listed[index] for index in order])
+        known = {each.text: bound for each, bound in zip(listed, bounds, strict=True)}
+        return [(each, known[each.text]) for each in kept]
+
+    def _best_told(
+        self, asked: TokenTree, edits: Sequence[tuple[_Proposal, float]]
+    ) -> list[tuple[_Proposal, float]]:
+        """The same, in the order of what is known once they were read behind the second prompt."""
+        tokens = self._causal.tokenizer.encode_many([each.text for each, _ in edits])
+        told = [sum(values) for values in asked.score([each.ids[1:] for each in tokens], self._ends_scored)]
+        asked.clear()
+        self._known_told |= {each.text: value for (each, _), value in zip(edits, told, strict=True)}
+        hopes = [
+            rank_score(self._opinion(each, bound, 0.0, other))
+            for (each, bound), other in zip(edits, told, strict=True)
+        ]
+        return [edits[index] for index in sorted(range(len(hopes)), key=lambda index: -hopes[index])]
 
     def _distinct(self, edits: Sequence[_Proposal]) -> list[_Proposal]:
         """The first of them that are valid and other programs, as many as are to be read."""
@@ -194,7 +233,12 @@ class Gathering:
         before, *middle = map(sum, tree.score(ids, self._ends_scored))
         told: list[float | None] = [None] * len(middle)
         if asked is not tree:
-            told = [sum(values) for values in asked.score(ids[1:], self._ends_scored)]
+            known = self._known_told
+            new = [
+                each for each, proposal in zip(ids[1:], proposals, strict=True) if proposal.text not in known
+            ]
+            fresh = iter([sum(values) for values in asked.score(new, self._ends_scored)])
+            told = [known[each.text] if each.text in known else next(fresh) for each in proposals]
         return [
             Candidate(
                 each.text,
@@ -220,24 +264,6 @@ def _source(plan: RowPlan) -> Source:
     if plan.is_steered:
         return Source.STEERED
     return Source.SAMPLE if plan.temperature > 0 else Source.GREEDY
-
-
-def _bounds(
-    rows: Tensor, ids: Sequence[int], others: Sequence[Sequence[int]], ends: frozenset[int]
-) -> list[float]:
-    """For each other text, the log-probability of its beginning up to where it leaves the first one."""
-    along = [0.0]
-    for index, token in enumerate(ids):
-        along.append(along[-1] + float(rows[index, token]))
-    closing = rows[:, sorted(ends)].logsumexp(dim=-1)
-    bounds: list[float] = []
-    for other in others:
-        at = 0
-        while at < len(ids) and at < len(other) and ids[at] == other[at]:
-            at += 1
-        leaves = rows[at, other[at]] if at < len(other) else closing[at]
-        bounds.append(along[at] + float(leaves))
-    return bounds
 
 
 def describe(old: str, new: str) -> str:

@@ -13,7 +13,8 @@ class RepairOptions:
 
     Attributes:
         candidates: how many texts the model writes anew without steering: one greedy, the others drawn.
-        edits: how many small edits of the line are scored; 0 lists none.
+        edits: how many small edits of the line are read where the model is told the line; 0 lists none.
+        edits_read: how many of those are read in the middle of the scope as well.
         alternatives: how many other tokens the model may propose at each site of the line; 0 asks for none.
         vectors: each writes one greedy text for each of `strengths`.
         strengths: of the steering vectors.
@@ -29,13 +30,14 @@ class RepairOptions:
     """
 
     candidates: int = 4
-    edits: int = 24
+    edits: int = 48
+    edits_read: int = 20
     alternatives: int = 3
     vectors: tuple[SteeringVector, ...] = ()
     strengths: tuple[float, ...] = ()
     gate: FeatureGate | None = None
     most_fixes: int = 5
-    most_read: int = 6
+    most_read: int = 10
     temperature: float = 0.8
     top_p: float = 0.95
     seed: int = 0
@@ -50,5 +52,5 @@ class RepairOptions:
                 "expected candidates, edits and alternatives of 0 or more, and one of them or a vector,"
                 f" got {counts[0]}, {counts[1]} and {counts[2]}"
             )
-        if self.most_fixes < 1 or self.most_read < 1 or self.max_new_tokens < 1:
-            raise InputError("expected most_fixes, most_read and max_new_tokens of at least 1")
+        if min(self.most_fixes, self.most_read, self.max_new_tokens, self.edits_read) < 1:
+            raise InputError("expected most_fixes, most_read, max_new_tokens and edits_read of at least 1")

@@ -27,7 +27,7 @@ from ace_analysis.steering.scope_pass import ScopePass, ScopeReading, ScopeText
 
 __all__ = ["RepairOptions", "RepairRequest", "repair", "repair_line"]
 
-AFTER = 480
+AFTER = 200
 """Code points behind the region that a candidate's effect is read over, up to the end of a line."""
 
 BEFORE = 1600

@@ -54,6 +54,12 @@ def test_only_the_likeliest_edits_are_read(qwen: CausalModel) -> None:
     assert len(few) == 5 < len(many) and few < many
 
 
+def test_of_many_edits_only_the_best_are_read_in_the_middle_too(qwen: CausalModel) -> None:
+    found = gathered(qwen, edits=30, edits_read=4, candidates=0, alternatives=3)
+    assert len(found) == 4
+    assert {each.text for each in found} < {each.text for each in gathered(qwen, edits=30, edits_read=30)}
+
+
 def test_tokens_are_tried_in_place_of_sites_and_all_else_is_kept(qwen: CausalModel) -> None:
     found = gathered(qwen, edits=0, candidates=0, alternatives=4)
     assert found
