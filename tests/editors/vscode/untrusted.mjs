@@ -2,13 +2,13 @@
 import { Workbench } from "./workbench.mjs";
 
 await Workbench.walk("sample.py", async (bench) => {
-  const dialog = bench.page.locator(".monaco-dialog-box", { hasText: "trust the authors" }).first();
-  const restricted = bench.page.getByText("Restricted Mode").first(); // a newer VS Code doesn't ask
-  await dialog.or(restricted).first().waitFor();
-  if (await dialog.isVisible()) {
+  const { page } = bench;
+  const dialog = page.locator(".monaco-dialog-box", { hasText: "trust the authors" }).first();
+  // It comes when it comes, and in a newer VS Code never.
+  await page.addLocatorHandler(dialog, async () => {
     await dialog.getByRole("button", { name: "No, I don't trust the authors" }).click();
-  }
-  await restricted.waitFor();
+  });
+  await page.getByText("Restricted Mode").first().waitFor();
   await bench.squiggle(60_000);
   await bench.status("ACE: ready");
 });
