@@ -9,7 +9,7 @@ concept's latents fire on what the edited MLP writes.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.editing.deltas import RowDelta, with_deltas
+from ace_analysis.editing.pisces import aligned_signs
 from ace_analysis.editing.plan import EditPlan
 from ace_analysis.editing.search import Quality
 from ace_analysis.errors import Cancelled, InputError
@@ -173,6 +174,20 @@ class Gauge:
                 logprobs = self.tail.logits(index)[:-1].log_softmax(dim=-1)
                 found.append(self._one(text, logprobs, written.pop(), wanted))
         return found
+
+    def signs(self) -> Float[Tensor, " neuron"]:
+        """The sign that each neuron mostly has where one of the concept's tokens comes next.
+
+        Raises InputError where none comes next anywhere.
+        """
+        wanted = torch.tensor(sorted(self.tokens))
+        down = Anatomy.of(self.tail.model).blocks[self.tail.layer].mlp.down
+        seen: list[Tensor] = []
+        with hooks(before=[(cast(nn.Module, down), lambda _, arguments: seen.append(arguments[0][0]))]):
+            for index in range(len(self.texts)):
+                self.tail.logits(index, last=1)
+        here = [torch.isin(each.ids[1:], wanted) for each in self.texts]
+        return aligned_signs(torch.cat([s[:-1][at] for s, at in zip(seen, here, strict=True)]))
 
     def _one(self, text: Text, logprobs: Tensor, written: Tensor, wanted: Tensor) -> Measured:
         after = text.ids[1:]

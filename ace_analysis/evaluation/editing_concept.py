@@ -1,0 +1,209 @@
+"""A plain concept, such as a library's name, erased: what it costs and what it brings, beside controls.
+
+The setting is searched on a harvest's validation projects and reported on its test projects. Beside the
+erasure stand the removal of the same latents' common direction from the same MLP, and the erasure's own
+change at rows and along directions by chance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ace_analysis.decomposition.anatomy import Anatomy
+from ace_analysis.editing.concept import Concept, concept_of_tokens
+from ace_analysis.editing.deltas import RowDelta
+from ace_analysis.editing.pisces import PISCES
+from ace_analysis.editing.search import MUS, TAUS, Grid, erasing, search
+from ace_analysis.errors import InputError
+from ace_analysis.evaluation.disentangler import Telling
+from ace_analysis.evaluation.editing import (
+    Gauge,
+    Measured,
+    Tail,
+    Text,
+    controls_of,
+    fall_of,
+    perplexity_change,
+    silence_of,
+)
+from ace_analysis.evaluation.ledger import Ledger
+from ace_analysis.evaluation.statistics import Interval
+from ace_analysis.features.harvest import read_shard, tree_of_tokens
+from ace_analysis.features.sparse_coder import SparseCoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConceptOptions:
+    """`limit` latents at most; `with_concept` and `without`: texts to report on, fewer to search on."""
+
+    limit: int = 5
+    with_concept: int = 24
+    without: int = 40
+    longest: int = 128
+    mus: tuple[float, ...] = MUS
+    taus: tuple[float, ...] = TAUS
+    setting: tuple[float, float] | None = None
+    """(mu, tau) that were found elsewhere, instead of a search."""
+
+
+def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of the measurement
+    model: Any,
+    coder: SparseCoder,
+    tokens: Sequence[int],
+    splits: tuple[Sequence[Path], Sequence[Path]],
+    options: ConceptOptions,
+    kept: tuple[Ledger, str],
+    telling: Telling,
+) -> dict[str, Any]:
+    """Search on the first split's shards, report on the second's.
+
+    Args:
+        kept: where results are kept, and under which name.
+
+    Raises:
+        InputError: too few texts hold the tokens, or no latent writes them.
+        Cancelled: the caller asked to stop; what was measured is kept.
+    """
+    concept = concept_of_tokens(model, coder, tokens, limit=options.limit)
+    pisces = PISCES(model, coder)
+    gauge = _gauge(model, coder, concept, splits[0], _half(options), telling)
+    signs = gauge.signs()
+    setting, tried = options.setting, ()
+    if setting is None:
+        before = gauge.measure()
+        found = search(
+            erasing(pisces, concept, signs),
+            lambda plan: gauge.quality(before, plan),
+            Grid(mus=options.mus, taus=options.taus, kept=kept[0], key=f"{kept[1]}/{concept.latents}"),
+            progress=telling.progress,
+            cancelled=telling.cancelled,
+        )
+        setting, tried = (found.best.mu, found.best.tau), found.tried
+    plan = pisces.erase(concept, *setting, signs=signs)
+    arms = {"PISCES": plan.deltas, **_removals(pisces, coder, concept)}
+    neurons = Anatomy.of(model).blocks[coder.site.layer].mlp.down.weight.shape[1]
+    arms |= controls_of(plan, neurons)
+    gauge = _gauge(model, coder, concept, splits[1], options, telling)
+    reported = report(gauge, arms, telling)
+    return {
+        "concept": concept.told() | {"tokens": len(concept.tokens)},
+        "mu": setting[0],
+        "tau": setting[1],
+        "rows": len(plan.deltas[0].left),
+        "searched": [asdict(each) | {"score": each.quality.score} for each in tried],
+        **reported,
+    }
+
+
+def report(gauge: Gauge, arms: dict[str, Sequence[RowDelta]], telling: Telling) -> dict[str, Any]:
+    """All arms on the same texts, compared with the model as it is."""
+    telling("measuring the model as it is", 0.0)
+    before = gauge.measure()
+    told = {}
+    for number, (name, deltas) in enumerate(arms.items(), start=1):
+        telling(f"measuring {name}", number / (len(arms) + 1))
+        told[name] = compared(before, gauge.measure(deltas)) | {"norm": norm_of(deltas)}
+    places = sum(each.places for each in before)
+    return {
+        "texts": {
+            "with": sum(each.has_concept for each in before),
+            "without": sum(not each.has_concept for each in before),
+            "places": places,
+            "tokens": sum(each.tokens for each in before),
+        },
+        "probability_before": sum(each.probability for each in before) / max(places, 1),
+        "arms": told,
+    }
+
+
+def compared(before: Sequence[Measured], after: Sequence[Measured]) -> dict[str, Any]:
+    """Shares with intervals over projects, as JSON."""
+    return {
+        "probability_fall": _interval(fall_of(before, after)),
+        "activation_fall": _interval(silence_of(before, after)),
+        "perplexity_near": _interval(perplexity_change(before, after, True)),
+        "perplexity_other": _interval(perplexity_change(before, after, False)),
+    }
+
+
+def norm_of(deltas: Sequence[RowDelta]) -> float:
+    return float(sum(float(each.dense().double().pow(2).sum()) for each in deltas) ** 0.5)
+
+
+def _interval(value: Interval) -> dict[str, float | None]:
+    return {name: None if each != each else each for name, each in asdict(value).items()}
+
+
+def _removals(pisces: PISCES, coder: SparseCoder, concept: Concept) -> dict[str, Sequence[RowDelta]]:
+    """The common direction of what the latents write, taken away from the same MLP, once and turned round."""
+    signs = torch.tensor([1.0 if up else -1.0 for up in concept.promotes])
+    direction: Tensor = (signs[:, None] * coder.W_dec[list(concept.latents)].float()).sum(dim=0)
+    layer = coder.site.layer
+    return {
+        "remove_direction": pisces.remove_direction(direction, layer).deltas,
+        "remove_direction, strength 4": pisces.remove_direction(direction, layer, strength=4.0).deltas,
+    }
+
+
+def _half(options: ConceptOptions) -> ConceptOptions:
+    return ConceptOptions(
+        with_concept=max(2, options.with_concept // 2),
+        without=max(2, options.without // 3),
+        longest=options.longest,
+    )
+
+
+def _gauge(
+    model: Any,
+    coder: SparseCoder,
+    concept: Concept,
+    shards: Sequence[Path],
+    options: ConceptOptions,
+    telling: Telling,
+) -> Gauge:
+    texts = texts_of(shards, concept.tokens, options)
+    ids = [each.ids for each in texts]
+    tail = Tail(model, coder.site.layer, ids, progress=telling.progress, cancelled=telling.cancelled)
+    return Gauge(tail, texts, concept.tokens, coder, concept.latents)
+
+
+def texts_of(shards: Sequence[Path], tokens: Sequence[int], options: ConceptOptions) -> list[Text]:
+    """Clean functions with the tokens and without, by turns from all projects; long ones are cut off.
+
+    Raises InputError where there are fewer than two with or two without.
+    """
+    wanted = torch.tensor(sorted(tokens))
+    found: dict[bool, dict[str, list[Text]]] = {True: {}, False: {}}
+    for path in shards:
+        shard = read_shard(path)
+        own = tree_of_tokens(shard)
+        for index, tree in enumerate(shard.trees):
+            ids = shard.ids[(own == index) & shard.clean].long()[: options.longest]
+            if len(ids) < 16:
+                continue
+            text = Text(ids=ids, cluster=tree["project"], has_concept=bool(torch.isin(ids[1:], wanted).any()))
+            found[text.has_concept].setdefault(text.cluster, []).append(text)
+    chosen = [
+        *_by_turns(found[True], options.with_concept),
+        *_by_turns(found[False], options.without),
+    ]
+    count = sum(each.has_concept for each in chosen)
+    if count < 2 or len(chosen) - count < 2:
+        raise InputError(
+            f"expected at least 2 functions with the concept's tokens and 2 without, got {count} and "
+            f"{len(chosen) - count}; choose other words or harvest more functions"
+        )
+    return chosen
+
+
+def _by_turns(projects: dict[str, list[Text]], count: int) -> list[Text]:
+    """Up to `count` texts, the first of each project, then the second of each, and so on."""
+    turns = max((len(each) for each in projects.values()), default=0)
+    ordered = [
+        each[turn] for turn in range(turns) for _, each in sorted(projects.items()) if turn < len(each)
+    ]
+    return ordered[:count]
