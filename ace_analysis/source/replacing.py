@@ -9,12 +9,15 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ace_analysis.errors import InputError, StorageError
 from ace_analysis.source.reading import decode_source, encoding_of, read_bytes
+
+ANYONE_WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,15 @@ class SourceFile:
 
         Raises:
             InputError: the file was changed or removed meanwhile, or its encoding lacks a character.
-            StorageError: the file can't be written.
+            StorageError: the file can't be written, or is marked as read-only.
         """
         new = self.encoded(text)
         target = self.path.resolve()
         part = ""
         try:
+            # To replace a file takes the right to write to its folder alone; the file's own mark counts here.
+            if not target.stat().st_mode & ANYONE_WRITES:
+                raise StorageError(f"{self.path}: is read-only, nothing was written; make it writable first")
             descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             with os.fdopen(descriptor, "wb") as file:
                 file.write(new)

@@ -85,6 +85,16 @@ def test_a_character_that_the_encoding_lacks_is_told_and_nothing_is_written(tmp_
     assert path.read_bytes() == KINDS["latin-1"]
 
 
+def test_a_read_only_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "m.py"
+    path.write_bytes(b"a = 1\n")
+    source = SourceFile.read(path, LIMIT)
+    path.chmod(0o444)
+    with pytest.raises(StorageError, match="is read-only, nothing was written"):
+        source.replace("a = 2\n")
+    assert path.read_bytes() == b"a = 1\n" and list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     path = tmp_path / "m.py"
