@@ -136,8 +136,10 @@ class CheckSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitDiscoverySettings:
     target_layers: tuple[int, ...] = _setting((), _layers)
-    """Empty: all layers."""
+    """Whose heads and MLPs `ace circuit` looks among; empty: all layers'."""
     use_attention_shortcut: bool = _setting(True, _flag)
+    """Whether `ace circuit`, unless it is told a method, scores all of them at once, with attention patterns
+    held as they were; else one by one with CD-T, which decomposes patterns too and takes minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

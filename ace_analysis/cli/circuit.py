@@ -59,9 +59,10 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Draw it: a page (.html) or the graph alone (.svg)."),
 ]
 Method = Annotated[
-    Scoring,
+    Scoring | None,
     typer.Option(
-        help="How heads and MLPs are scored: all at once, or one by one by CD-T, which takes minutes."
+        help="How heads and MLPs are scored: all at once, or one by one by CD-T, which takes minutes.",
+        show_default="the settings', one-pass",
     ),
 ]
 How = Annotated[Instead, typer.Option(help="What stands in the place of what is ablated.")]
@@ -76,7 +77,7 @@ class Request:
 
     place: str
     expectation: bool
-    method: Scoring
+    method: Scoring | None
     how: Instead
     tolerance: float
     output: Path | None
@@ -96,7 +97,7 @@ def circuit_command(  # noqa: PLR0913 - a command's parameters are its options
     output: Output = None,
     as_json: AsJson = False,
     expectation: Expectation = False,
-    method: Method = Scoring.ONE_PASS,
+    method: Method = None,
     how: How = Instead.MEAN,
     tolerance: Tolerance = 0.1,
     model: Model = None,
@@ -157,8 +158,10 @@ def _found(request: Request, load: LoadScanner) -> Circuit:
     from ace_analysis.decomposition.patching import AblationOptions
     from ace_analysis.engine.circuits import circuit_at
 
+    asked = settings.circuit_discovery
     options = CircuitOptions(
-        method=request.method.value,
+        method=(request.method or (Scoring.ONE_PASS if asked.use_attention_shortcut else Scoring.CDT)).value,
+        layers=asked.target_layers,
         tolerance=request.tolerance,
         ablation=AblationOptions(how=request.how.value),
         progress=request.progress,

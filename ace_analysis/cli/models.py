@@ -17,6 +17,7 @@ from ace_analysis.model.disk import megabytes
 from ace_analysis.model.listing import (
     BUNDLES,
     MODELS,
+    OTHER,
     RESULTS,
     clear,
     delete,
@@ -127,12 +128,12 @@ def cache_clear(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what is kept: weights and results, or only what the options name.
+    """Delete what is kept: weights, results and the rest (what benches or PAHQ left), or what options name.
 
     Bundles that you trained go only with --bundles, because they can't be had again.
     """
     chosen = [part for part, wanted in ((MODELS, models), (RESULTS, results), (BUNDLES, bundles)) if wanted]
-    chosen = chosen or [MODELS, RESULTS]
+    chosen = chosen or [MODELS, RESULTS, OTHER]
     sizes = kept_sizes()
     _ask(f"Delete {' and '.join(chosen)} ({megabytes(sum(sizes[part] for part in chosen))})?", yes)
     cleared = {part: clear(part) for part in chosen}

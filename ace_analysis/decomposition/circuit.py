@@ -65,6 +65,7 @@ class CircuitOptions:
         tolerance: faithful enough is within so much of 1.
         ablation: what stands in the others' place.
         rules: CD-T's.
+        layers: whose heads and MLPs are looked among, the others' staying as they are; empty: all.
         progress: told what is done.
     """
 
@@ -74,6 +75,7 @@ class CircuitOptions:
     tolerance: float = 0.1
     ablation: AblationOptions = field(default_factory=lambda: AblationOptions(how="mean"))
     rules: CDTOptions = field(default_factory=CDTOptions)
+    layers: tuple[int, ...] = ()
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -143,7 +145,17 @@ class _Search:
         self.prepared, self.target = prepared, target
         self.options, self.cancelled = options, cancelled
         run = prepared.run
-        self.nodes = upstream_nodes(run.model.anatomy, prepared.bound.site)
+        upstream = upstream_nodes(run.model.anatomy, prepared.bound.site)
+        self._rows = [
+            at for at, node in enumerate(upstream) if not options.layers or node.layer in options.layers
+        ]
+        self.nodes = tuple(upstream[at] for at in self._rows)
+        if upstream and not self.nodes:
+            layers = ", ".join(map(str, options.layers))
+            raise InputError(
+                f"layers: expected some from 0 to {upstream[-1].layer}, upstream of {prepared.bound.name},"
+                f" got {layers}"
+            )
         if not self.nodes:
             raise InputError(f"expected a target with heads and MLPs upstream, got {prepared.bound.name}")
         self.known: dict[frozenset[Part], float] = {}
@@ -275,8 +287,10 @@ class _Search:
     def _scores(self, targets: Sequence[Target]) -> Float[Tensor, "node target"]:
         """Each node's score against each target; 0 where it is not upstream."""
         if self.options.method == "cd-t":
-            return compared_cdt(self.prepared, targets, self.options.rules, cancelled=self.cancelled)
-        return compared_one_pass(self.prepared, targets, cancelled=self.cancelled)
+            found = compared_cdt(self.prepared, targets, self.options.rules, cancelled=self.cancelled)
+        else:
+            found = compared_one_pass(self.prepared, targets, cancelled=self.cancelled)
+        return found[self._rows]
 
 
 def _without(members: Members, nodes: Sequence[Part]) -> Members:

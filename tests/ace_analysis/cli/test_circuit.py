@@ -94,6 +94,19 @@ def test_options_reach_the_search(run: Callable[..., Any], loaded: Loaded) -> No
     assert rest["expectation"] is True and loaded.settings[0].model.name == "m"
 
 
+def test_without_a_method_the_settings_say_which_and_in_which_layers(
+    run: Callable[..., Any], loaded: Loaded
+) -> None:
+    assert run("a.py:2:13").exit_code == 0
+    wanted = "[circuit_discovery]\nuse_attention_shortcut = false\ntarget_layers = [1, 2]\n"
+    Path("ace.toml").write_text(wanted, encoding="utf-8")
+    assert run("a.py:2:13").exit_code == 0
+    assert run("a.py:2:13", "--method", "one-pass").exit_code == 0
+    options = [each[3] for each in loaded.asked]
+    assert [each.method for each in options] == ["one-pass", "cd-t", "one-pass"]
+    assert [each.layers for each in options] == [(), (1, 2), (1, 2)]
+
+
 @pytest.mark.parametrize(("name", "start"), [("graph.svg", "<svg"), ("page.html", "<!doctype html>")])
 def test_a_picture_is_drawn(run: Callable[..., Any], name: str, start: str) -> None:
     assert run("a.py:2:13", "-o", name).exit_code == 0

@@ -141,10 +141,14 @@ def test_the_caches_parts_are_told(cache: Path) -> None:
     assert told["total"] == 3000 and told["bytes"]["models"] == 1000
 
 
-def test_clearing_without_a_part_keeps_trained_bundles(cache: Path) -> None:
+def test_clearing_without_a_part_keeps_trained_bundles_and_leaves_nothing_else(cache: Path) -> None:
     filled(cache)
+    left = cache / "originals/left"
+    left.mkdir(parents=True)
+    (left / "block-0.safetensors").write_bytes(bytes(500))
     done = ace("cache", "clear", "--yes", "--json")
-    assert json.loads(done.stdout) == {"cleared": {"models": 1000, "results": 1000}}
+    assert json.loads(done.stdout) == {"cleared": {"models": 1000, "results": 1000, "other": 500}}
+    assert not left.exists()
     assert (cache / "bundles/file").exists() and not (cache / "models/file").exists()
 
 

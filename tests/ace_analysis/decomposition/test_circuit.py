@@ -45,6 +45,19 @@ def test_known_circuits_are_found_in_most_texts_and_faithful(method: ScoreMethod
     assert texts == 18 and right >= 12 and faithful >= 15
 
 
+@pytest.mark.parametrize("method", ["one-pass", "cd-t"])
+def test_a_search_among_some_layers_leaves_the_others_as_they_are(model: Any, method: ScoreMethod) -> None:
+    whole = find_circuit(model, IDS, TARGET, CircuitOptions(method=method))
+    found = find_circuit(model, IDS, TARGET, CircuitOptions(method=method, layers=(1,)))
+    assert {node.layer for node in found.parts} == {1} and found.upstream < whole.upstream
+    assert found.clean == whole.clean and found.nothing != whole.nothing
+
+
+def test_layers_that_are_not_upstream_are_refused(model: Any) -> None:
+    with pytest.raises(InputError, match="layers: expected some from 0 to"):
+        find_circuit(model, IDS, TARGET, CircuitOptions(layers=(99,)))
+
+
 def test_what_feeds_a_found_head_is_found_through_it_though_alone_it_gains_nothing() -> None:
     known = known_circuit("induction", 2)
     prompt = known.prompts(1)[0]
