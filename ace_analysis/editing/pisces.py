@@ -106,7 +106,8 @@ class PISCES:
             mu: how far, in units of the strongest row's activation; 0 and more. The paper tries 4 to 50.
             tau: rows are chosen above this share of the strongest one's activation; 0 to below 1.
             signs: +1 or -1 for each neuron, the sign that its activation mostly has on the concept's text
-                (see `aligned_signs`). None: +1, the paper's default.
+                (see `editing.signs`). None: +1, the paper's default, which can strengthen a concept where
+                MLPs are gated: many of their neurons are negative.
 
         Raises:
             ModelError: no disentangler, or its block is not loaded.
