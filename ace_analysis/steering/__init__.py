@@ -10,6 +10,7 @@
     regions.py     how much is written anew     options.py: what it may cost
     gathering.py   candidates of all sources     prompts.py, writing.py, stopping.py: what the model writes
     candidates.py  small edits of a line: edits.py, token_edits.py, expression_edits.py
+    bounds.py      how likely an edit can be at most, before it is read
     token_tree.py  branches of one text, read once
     gates.py       what costs no pass of the model     scope_pass.py: what costs one
     opinion.py     what candidates are ranked by
