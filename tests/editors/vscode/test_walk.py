@@ -41,7 +41,7 @@ def test_a_finding_is_seen_explained_fixed_and_there_after_a_restart(
     server = start_server(tmp_path / "bin", starts)
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     with code.running():
-        told = seen(code, code.drive("walk.mjs", 150, SHOTS=shots("walk"), STARTS=str(starts)))
+        told = seen(code, code.drive("walk.mjs", 240, SHOTS=shots("walk"), STARTS=str(starts)))
     assert told["squiggle"] == ["1", "1", "1"]
     assert "comparison" in told["hover"][0] and "latent 7" in told["hover"][0]
     assert "Ignore this finding" in told["quick fixes"][0]
@@ -62,7 +62,7 @@ def test_a_run_over_the_workspace_shows_how_far_it_is_and_is_ended_by_its_cancel
     server = start_server(place / "bin", place / "starts", place / "heard")
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     with code.running():
-        told = seen(code, code.drive("cancel.mjs", 90, SHOTS=shots("cancel")))
+        told = seen(code, code.drive("cancel.mjs", 180, SHOTS=shots("cancel")))
     assert "analysing the workspace" in told["progress"][0]
     assert len(scripted.heard("slow")) < 40
     assert missing_in(capabilities_heard(place / "heard"), json.loads(PROFILE.read_text())) == []
@@ -98,7 +98,7 @@ def test_a_download_can_be_cancelled_and_says_why_it_failed(
     ace.chmod(0o755)
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     with code.running():
-        told = seen(code, code.drive("download.mjs", 90, SHOTS=shots("download")))
+        told = seen(code, code.drive("download.mjs", 180, SHOTS=shots("download")))
     assert "no network here" in told["notification"][-1]
     assert ran.read_text() == "interrupted\n"
 
@@ -108,7 +108,7 @@ def test_without_a_server_there_is_one_message_with_the_install_command(
 ) -> None:
     code = make_vscode(project)
     with code.running():
-        told = seen(code, code.drive("absent.mjs", 120, SHOTS=shots("absent")))
+        told = seen(code, code.drive("absent.mjs", 180, SHOTS=shots("absent")))
     assert INSTALL in told["notification"][0]
     assert INSTALL in told["status"][0]
     assert told["messages"] == ["1"]
@@ -133,7 +133,7 @@ def test_a_folder_that_is_not_trusted_starts_no_program_of_its_own(
     code = make_vscode(project, path=[str(server)], worker__command=scripted.command)
     code.asks_for_trust = True
     with code.running():
-        seen(code, code.drive("untrusted.mjs", 120, SHOTS=shots("untrusted")))
+        seen(code, code.drive("untrusted.mjs", 180, SHOTS=shots("untrusted")))
     assert scripted.heard("scan") and not ran.exists()
 
 

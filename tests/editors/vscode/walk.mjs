@@ -11,6 +11,8 @@ await Workbench.walk("sample.py", async (bench) => {
   await bench.enter();
   await bench.quickFix("Look for a fix with ACE");
   await bench.shows("return GOOD");
+  await bench.noSquiggle();
+  await page.locator(".notification-toast", { hasText: "writing a fix" }).waitFor({ state: "hidden" });
   await page.keyboard.press("Control+Z");
   await bench.shows("return BUG");
 

@@ -60,9 +60,23 @@ export class Workbench {
     return this.page.locator(".squiggly-warning, .squiggly-info, .squiggly-error, .squiggly-hint");
   }
 
+  /** Wait for a squiggle that stays: those of an older text may still be there for a moment. */
   async squiggle(timeout = SOON) {
-    await this.squiggles().first().waitFor({ timeout });
+    const end = Date.now() + timeout;
+    for (let stayed = 0, before = 0; stayed < 5;) {
+      await this.page.waitForTimeout(200);
+      const count = await this.squiggles().count();
+      stayed = count > 0 && count === before ? stayed + 1 : 0;
+      before = count;
+      if (Date.now() > end) throw new Error("no squiggle that stays");
+    }
     this.saw("squiggle", String(await this.squiggles().count()));
+  }
+
+  async noSquiggle() {
+    await this.page.waitForFunction(() => !document.querySelector("[class*=squiggly-]"), undefined, {
+      timeout: SOON,
+    });
   }
 
   /** Point at the n-th marked place until its hover says `text`; a hover may come before the explanation. */
