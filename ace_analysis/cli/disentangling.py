@@ -3,8 +3,9 @@
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,12 +80,15 @@ def disentangler_command(  # noqa: PLR0913 - a command's parameters are its opti
         tell(f"ace: {stopped}")
         tell(f"ace: to go on, run the same command again: {shlex.join(['ace', *sys.argv[1:]])}")
         raise typer.Exit(INTERRUPTED) from stopped
+    _tell({**made.card, "layer": layer}, out, as_json)
+
+
+def _tell(card: Mapping[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"folder": str(out), "layer": layer, **made.card}, indent=2))
+        typer.echo(json.dumps({"folder": str(out), **card}, indent=2))
         return
-    card = made.card
     tell(
-        f"ace: the disentangler of layer {layer} is in {printable_path(out)}: explained variance "
+        f"ace: the disentangler of layer {card['layer']} is in {printable_path(out)}: explained variance "
         f"{card['explained_variance']:.3f}, L0 {card['l0']:.1f}, {card['dead_latents']:,} of "
         f"{card['latents']:,} latents dead on held-out projects"
     )

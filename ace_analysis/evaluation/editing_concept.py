@@ -5,7 +5,7 @@ erasure stand the removal of the same latents' common direction from the same ML
 change at rows and along directions by chance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.editing.concept import Concept, concept_of_tokens
 from ace_analysis.editing.deltas import RowDelta
 from ace_analysis.editing.pisces import PISCES
-from ace_analysis.editing.search import MUS, TAUS, Grid, erasing, search
+from ace_analysis.editing.plan import EditPlan
+from ace_analysis.editing.search import MUS, TAUS, Grid, Search, erasing, search
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.disentangler import Telling
 from ace_analysis.evaluation.editing import (
@@ -74,14 +75,7 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
     signs = gauge.signs()
     setting, tried = options.setting, ()
     if setting is None:
-        before = gauge.measure()
-        found = search(
-            erasing(pisces, concept, signs),
-            lambda plan: gauge.quality(before, plan),
-            Grid(mus=options.mus, taus=options.taus, kept=kept[0], key=f"{kept[1]}/{concept.latents}"),
-            progress=telling.progress,
-            cancelled=telling.cancelled,
-        )
+        found = _searched(gauge, erasing(pisces, concept, signs), options, kept, telling)
         setting, tried = (found.best.mu, found.best.tau), found.tried
     plan = pisces.erase(concept, *setting, signs=signs)
     arms = {"PISCES": plan.deltas, **_removals(pisces, coder, concept)}
@@ -97,6 +91,23 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
         "searched": [asdict(each) | {"score": each.quality.score} for each in tried],
         **reported,
     }
+
+
+def _searched(
+    gauge: Gauge,
+    plan: Callable[[float, float], EditPlan],
+    options: ConceptOptions,
+    kept: tuple[Ledger, str],
+    telling: Telling,
+) -> Search:
+    before = gauge.measure()
+    return search(
+        plan,
+        lambda edit: gauge.quality(before, edit),
+        Grid(mus=options.mus, taus=options.taus, kept=kept[0], key=f"{kept[1]}/{tuple(gauge.latents)}"),
+        progress=telling.progress,
+        cancelled=telling.cancelled,
+    )
 
 
 def report(gauge: Gauge, arms: dict[str, Sequence[RowDelta]], telling: Telling) -> dict[str, Any]:
