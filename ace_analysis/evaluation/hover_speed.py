@@ -61,6 +61,9 @@ FALSE_ALARMS = 5.0
 """Accepted per 100 lines, so that there is something to hover over."""
 
 
+ALL = 100
+"""More findings than the function can have."""
+
 READING = 2.0
 """Seconds that the engine has rested before a person hovers."""
 
@@ -108,7 +111,7 @@ def measure_hover(options: Mapping[str, Any] | None = None, *, rounds: int = 5) 
             begin = time.perf_counter()
             server.command("ace.explainHere", URI, position, {"show": False})
             explained.append(time.perf_counter() - begin)
-        server.set(**given, explainAhead=1)
+        server.set(**given, explainAhead=ALL)
         for number in range(rounds):
             server.edit_time(_function(number + rounds + 1))
             server.idle(READING)
