@@ -5,7 +5,6 @@ local M = {}
 M.NAME = 'ace_lsp'
 M.INSTALL = "pip install 'ace-lsp[engine]', then: ace model pull"
 
-local CANCELLED = -32800
 local METHOD = 'workspace/executeCommand'
 
 ---@class ace.Running
@@ -88,9 +87,7 @@ function M.run(client, call)
     if call.doing then
       vim.api.nvim_echo({ { '' } }, false, {})
     end
-    if err and err.code == CANCELLED then
-      M.say('cancelled')
-    elseif err then
+    if err then
       M.say(err.message, vim.log.levels.WARN)
     elseif call.done then
       call.done(result ~= vim.NIL and result or nil)
@@ -108,7 +105,7 @@ function M.run(client, call)
   end
 end
 
---- Cancel what runs; each request is still answered, with an error.
+--- Cancel what runs. Neovim keeps the answer to a cancelled request to itself, so it is told here.
 function M.cancel()
   if vim.tbl_isempty(running) then
     return M.say('nothing runs that could be cancelled')
@@ -119,6 +116,7 @@ function M.cancel()
     end
     running[key] = nil
   end
+  M.say('cancelled')
 end
 
 --- The program `ace` that belongs to the server: beside it, or on the PATH.

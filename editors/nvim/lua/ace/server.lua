@@ -4,7 +4,7 @@ local client_of = require('ace.client')
 
 local M = {}
 
-local PATIENCE = 10000 -- milliseconds
+local PATIENCE = 30000 -- milliseconds
 local PULL = 'ace model pull'
 
 ---@class ace.Model
