@@ -63,7 +63,7 @@ class _Asked:
         """Whether who asks with this priority is helped by it; not where it stands behind other work."""
         if self.task.done():
             return self.result is not None
-        return self.begun or self.priority <= priority
+        return self.begun or self.waiting > 0 or self.priority <= priority
 
 
 class Explainer:
