@@ -78,8 +78,8 @@ class Parsed:
 
 
 def parse_settings(raw: object) -> Parsed:
-    """Settings from one JSON value; null sets nothing."""
-    if raw is None:
+    """Settings from one JSON value; null sets nothing, and neither does [], which is Lua's empty table."""
+    if raw is None or raw == []:
         return Parsed(ServerSettings())
     if not isinstance(raw, Mapping):
         return Parsed(ServerSettings(), (f"ace: expected settings by name, got {raw!r}",))

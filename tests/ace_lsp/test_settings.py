@@ -7,6 +7,7 @@ from ace_lsp.settings import Run, ServerSettings, folder_of, merge, parse_settin
 
 def test_nothing_set_means_the_defaults():
     assert parse_settings(None).settings == ServerSettings()
+    assert parse_settings([]) == parse_settings(None)
     assert parse_settings({}).problems == ()
 
 

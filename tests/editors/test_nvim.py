@@ -38,7 +38,8 @@ def program() -> Path:
 
 def configuration(cmd: list[str], settings: dict[str, Any]) -> str:
     """An init.lua as a person would write it."""
-    config = json.dumps(json.dumps({"cmd": cmd, "settings": {"ace": settings}}))
+    said = {"cmd": cmd, **({"settings": {"ace": settings}} if settings else {})}
+    config = json.dumps(json.dumps(said))
     return (
         f"vim.opt.runtimepath:append({json.dumps(str(PLUGIN))})\n"
         f"vim.lsp.config('ace_lsp', vim.json.decode({config}))\n"
@@ -139,6 +140,16 @@ def test_a_finding_is_a_diagnostic_with_its_kind_and_place(nvim: Neovim) -> None
     assert (found["lnum"], found["col"], found["end_col"]) == (1, 11, 14)
     assert (found["source"], found["code"]) == ("ace", "comparison")
     assert "`BUG`" in found["message"]
+
+
+def test_the_plugins_own_settings_are_taken_without_a_word(start: Start, project: Path) -> None:
+    (project / "pyproject.toml").write_text("[tool.ace.lsp]\nenable = false\n")
+    nvim = start(project / "sample.py", {})
+    assert nvim.lua("return vim.tbl_isempty(loadfile(...)().settings)", str(PLUGIN / "lsp/ace_lsp.lua"))
+    nvim.until("local client = vim.lsp.get_clients()[1] return client and client.initialized")
+    nvim.lua("vim.cmd('Ace status')")
+    nvim.says("ACE 0")
+    assert "Warning" not in nvim.messages()
 
 
 def test_hover_and_why_open_a_float_and_why_marks_the_tokens_until_it_closes(nvim: Neovim) -> None:

@@ -20,5 +20,5 @@ return {
   cmd = { 'ace-lsp' },
   filetypes = { 'python' },
   root_markers = { 'ace.toml', 'pyproject.toml', '.git' },
-  settings = { ace = {} },
+  settings = {},
 }

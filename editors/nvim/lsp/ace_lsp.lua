@@ -8,7 +8,7 @@ return {
   cmd = { 'ace-lsp' },
   filetypes = { 'python' },
   root_markers = { { 'ace.toml', 'pyproject.toml' }, { 'setup.py', 'setup.cfg' }, '.git' },
-  settings = { ace = {} },
+  settings = {},
   capabilities = { experimental = { serverStatusNotification = true } },
   handlers = {
     ['experimental/serverStatus'] = function(...)
