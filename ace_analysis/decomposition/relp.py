@@ -8,17 +8,21 @@ sources together: equal to it to floating-point precision, which is its test. Th
 What a frozen network says of a node is right where the node is much of the residual stream, so that scales
 and gates are what they are because of it. A node that is little of it moves patterns, norms and gates to
 first order only, and for it the plain gradient is right. So both are taken by default ("mixed"). Measured
-against exact zero ablation of all 150 heads and MLPs upstream of five findings in held-out functions, in the
-model that ships (Pearson with latents held as in the clean run | with latents as they then fire;
-`ace bench attribution` measures it with the bundle that is there):
+against exact zero ablation of all 150 heads and MLPs upstream of 40 findings in held-out functions of 16
+projects, in the model that ships (mean Pearson with latents held as in the clean run | with latents as they
+then fire; `ace bench attribution --how zero`; 95 % intervals are about 0.08 to either side, MLPs' 0.12):
 
-    mixed                      0.95 | 0.89      heads alone   0.76 | 0.54
-    frozen, half rule          0.91 | 0.85                    0.47 | 0.34
-    frozen, gates frozen       0.89 | 0.84                    0.48 | 0.32
-    the plain gradient         0.67 | 0.61                    0.76 | 0.54
-    each true change, latents held    0.92                         | 0.60
+                               all            heads alone    MLPs alone
+    mixed                      0.77 | 0.65    0.73 | 0.51    0.77 | 0.73
+    frozen, half rule          0.67 | 0.57    0.43 | 0.31    0.72 | 0.70
+    frozen, gates frozen       0.75 | 0.67    0.47 | 0.34    0.83 | 0.83
+    the plain gradient (EAP)   0.54 | 0.47    0.73 | 0.51    0.42 | 0.40
+    EAP-IG                     0.57 | 0.52    0.60 | 0.46    0.53 | 0.54
+    each true change, latents held    0.85         | 0.70         | 0.94
 
-So what is left is mostly latents that begin or cease to fire, which nothing linear foresees.
+Ranks (Spearman, all, as latents fire): mixed 0.55, frozen 0.31 and 0.32, gradient 0.54, EAP-IG 0.48. So half
+of what is left is latents that begin or cease to fire, which nothing linear in the target foresees. Other
+mixtures of the same passes were tried on half of the findings; none was better in both measures on the rest.
 
 Since a text is causal, nothing behind the last position that the target reads is run.
 """

@@ -46,7 +46,9 @@ class CDTOptions:
         mlp: "half" (0.75) or "gate_frozen" (0.64), which are linear; "gamma_first" or "shapley", which are
             not: in a real model a part that is larger than the whole grows with the square from block to
             block, so that up to ten of 150 nodes, those of the first blocks, have no finite score.
-        cancel_signs: the paper's sign heuristic, which holds that growth back and all scores with it (0.56).
+        cancel_signs: the paper's sign heuristic, which holds that growth back and all scores with it. With
+            the paper's other rules 0.68, and 0.50 with latents as they then fire; without it those are 0.00,
+            with "shapley" 0.04 and 0.10 (`ace bench attribution`, three findings).
         baselines: what of a head's output before its projection, or of what an MLP writes, is not its own but
             stays irrelevant (the paper's mean over a task's texts), `[pos, width]` or `[width]`; none: zero.
         memory_bytes: the most that a batch may take; None: half of what is free.
