@@ -15,6 +15,7 @@ from ace_analysis.evaluation.statistics import (
     Resampling,
     mean,
     pair_accuracy,
+    ratio,
     recall_at,
     site_auroc,
     top_k,
@@ -210,6 +211,14 @@ def test_an_auroc_of_one_sort_is_refused() -> None:
 def test_a_mean_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="at least one value, got none"):
         mean([], [])
+
+
+def test_a_ratio_is_of_sums_and_lies_within_its_clusters_own() -> None:
+    found = ratio([1.0, 2.0, 6.0], [4.0, 4.0, 8.0], ["a", "a", "b"])
+    assert found.value == 9 / 16
+    assert 3 / 8 <= found.low <= found.value <= found.high <= 6 / 8
+    with pytest.raises(InputError, match="a ratio needs at least one observation, got none"):
+        ratio([], [], [])
 
 
 def test_two_wrong_sites_in_a_text_are_refused() -> None:
