@@ -170,6 +170,20 @@ def test_hover_and_why_open_a_float_and_why_marks_the_tokens_until_it_closes(nvi
     nvim.until(f"return #(function() {marks} end)() == 0")
 
 
+def test_the_float_shows_no_backslashes_and_no_addresses(nvim: Neovim) -> None:
+    shown = nvim.lua("return require('ace.why').readable(...)", r"[latent 7](file:///a/b.md) on '\_x'")
+    assert shown == r"latent 7 on '\_x'"
+    nvim.lua("vim.cmd('2') vim.cmd('Ace why')")
+    assert r"\*ends\*" in nvim.float()
+    nvim.lua("vim.cmd('Ace why')")  # goes into it
+    nvim.until("return vim.fn.search('ends') > 0 and #vim.fn.getmatches() == 1")
+    shown = (
+        "vim.fn.substitute(vim.fn.getline(vim.fn.search('ends')), vim.fn.getmatches()[1].pattern, '', 'g')"
+    )
+    assert "that *ends* an" in nvim.lua(f"return {shown}")
+    assert nvim.lua("return vim.wo.conceallevel") == 2
+
+
 def test_explain_tells_what_is_expected_where_nothing_was_found(nvim: Neovim) -> None:
     nvim.lua("vim.api.nvim_win_set_cursor(0, { 1, 4 })")
     nvim.lua("vim.cmd('Ace why')")

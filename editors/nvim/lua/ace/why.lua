@@ -74,18 +74,28 @@ function M.from_action(command, context)
   end
 end
 
+--- Markdown without the addresses behind links: a float hides them, but wraps lines as if they were there.
+---@param markdown string
+---@return string
+function M.readable(markdown)
+  return (markdown:gsub('%[([^%]\n]*)%]%(file:[^)\n]*%)', '%1'))
+end
+
 --- Show an explanation.
 ---@param bufnr integer
 ---@param explanation ace.Explanation
 ---@return integer window of the float
 function M.open(bufnr, explanation)
-  local lines = vim.split(explanation.markdown, '\n', { plain = true })
+  local lines = vim.split(M.readable(explanation.markdown), '\n', { plain = true })
   local _, window = vim.lsp.util.open_floating_preview(lines, 'markdown', {
     focus_id = FOCUS,
     max_width = math.max(40, math.min(96, vim.o.columns - 4)),
     title = ' ACE ',
     border = vim.o.winborder ~= '' and vim.o.winborder or 'rounded',
   })
+  if #vim.fn.getmatches(window) == 0 then
+    vim.fn.matchadd('Conceal', [=[\\\ze[[:punct:]]]=], 10, -1, { window = window, conceal = '' })
+  end
   M.mark(bufnr, explanation.attribution.tokens)
   vim.api.nvim_create_autocmd('WinClosed', {
     once = true,
