@@ -8,6 +8,7 @@ Each command's code is imported when that command is used, and torch not before 
     report          a file's findings as a page to look at   report.py
     circuit         the heads and MLPs behind a place        circuit.py
     fix             what could stand in a wrong place        fix.py, fixing.py
+    edit            the model itself, changed and undone     edit.py
     model, cache    weights, and everything that is kept     models.py
     train           sparse coders and bundles                train.py
     bench           the measurements that the README quotes  bench.py

@@ -21,6 +21,7 @@ from ace_analysis.report.run import NOT_DONE
 LAZY = {
     "model": ("ace_analysis.cli.models", "model_app", "Pull, list and remove models."),
     "cache": ("ace_analysis.cli.models", "cache_app", "See and clear everything that is kept."),
+    "edit": ("ace_analysis.cli.edit", "edit_app", "Change the model itself, measured and undoable."),
     "train": ("ace_analysis.cli.train", "train_app", "Train sparse coders, make bundles for other models."),
     "bench": ("ace_analysis.cli.bench", "bench_app", "Measure detection and speed."),
 }

@@ -97,6 +97,7 @@ class Engine:
             "layer": self.bundle.layer,
             "d_sae": self.bundle.coder.d_sae,
             "error_features": len(self.bundle.catalog),
+            **({} if about.edited_from is None else {"edited_from": about.edited_from}),
         }
 
     def scan(

@@ -27,7 +27,8 @@ class WholeModel:
             info = self._info
             if progress is not None:
                 progress(f"loading all of {info.name}", None)
-            model = load_causal(str(info.folder), info.device, info.dtype)
+            name = str(info.folder) if info.edited_from is None else info.name
+            model = load_causal(name, info.device, info.dtype)
             if model.info.fingerprint != info.fingerprint:
                 raise FingerprintError(
                     f"expected {info.name} in {info.folder} with fingerprint {info.fingerprint[:16]}, got"

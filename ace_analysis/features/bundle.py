@@ -43,6 +43,7 @@ from ace_analysis.features.labels import Labels, read_labels, write_labels
 from ace_analysis.features.positions import LINE_END
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import CoderDtype, load_own_coder, save_sparse_coder
+from ace_analysis.model.edits import base_of
 from ace_analysis.settings import cache_dir
 
 FORMAT_VERSION = 1
@@ -228,8 +229,8 @@ class Bundle:
         return Bundle.load(folder)
 
     def check_fingerprint(self, fingerprint: str) -> None:
-        """Refuse another model than the one that this bundle was made for."""
-        if fingerprint != self.fingerprint:
+        """Refuse another model than the one that this bundle was made for, or an edit of that one."""
+        if base_of(fingerprint) != self.fingerprint:
             raise FingerprintError(_made_for_another(self.folder, self.model, self.fingerprint, fingerprint))
 
     def identity(self) -> str:
@@ -248,11 +249,11 @@ class Bundle:
 
 
 def find_bundle(model_name: str, fingerprint: str) -> Bundle:
-    """The bundle of a model: one that the user made, else one that ships with ACE."""
+    """The bundle of a model: one that the user made, else one that ships; an edited model has its base's."""
     others: list[tuple[Path, dict[str, Any]]] = []
     for folder in _bundle_folders():
         about = read_about(folder)
-        if about["fingerprint"] == fingerprint:
+        if about["fingerprint"] == base_of(fingerprint):
             return Bundle.load(folder)
         if about["model"] == model_name:
             others.append((folder, about))
@@ -295,6 +296,5 @@ def _made_for_another(folder: Path, model: str, expected: str, got: str) -> str:
 
 
 def _feature(entry: Mapping[str, Any]) -> ErrorFeature:
-    known = {each.name for each in fields(ErrorFeature)}
-    values = {name: value for name, value in entry.items() if name in known}
+    values = {each.name: entry[each.name] for each in fields(ErrorFeature) if each.name in entry}
     return ErrorFeature(**{**values, "kinds": tuple(values.get("kinds", ()))})

@@ -15,6 +15,7 @@ from torch import nn
 
 from ace_analysis.errors import ModelError
 from ace_analysis.model.devices import chosen_device, chosen_dtype
+from ace_analysis.model.edits import put_on
 from ace_analysis.model.info import ModelInfo
 from ace_analysis.model.loading import config_of, info_of
 from ace_analysis.model.quiet import quiet_transformers
@@ -92,5 +93,6 @@ def load_causal(
             raise ModelError(
                 f"expected a causal language model in {stored.folder}, got: {error}; choose another model"
             ) from error
+    put_on(stored.edit, model)
     tokenizer = CodeTokenizer.from_folder(stored.folder)
     return CausalModel(model.eval().to(on), tokenizer, info_of(stored, config, on, number))

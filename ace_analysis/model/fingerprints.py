@@ -26,8 +26,8 @@ def fingerprint_of_gguf(sha256: str, recipe: int) -> str:
     return f"{sha256}-r{recipe}"
 
 
-def fingerprint_of_folder(folder: Path, progress: Progress = silent) -> str:
-    """One checksum over a folder's weights, whatever the files are called."""
+def fingerprint_of_folder(folder: Path, progress: Progress = silent, *, anew: bool = False) -> str:
+    """One checksum over a folder's weights, whatever the files are called; `anew`: every byte is read."""
     for pattern in WEIGHTS:
         if files := sorted(folder.glob(pattern)):
             break
@@ -35,7 +35,10 @@ def fingerprint_of_folder(folder: Path, progress: Progress = silent) -> str:
         raise ModelError(
             f"expected weights ({', '.join(WEIGHTS)}) in {folder}, got none; get the model again"
         )
-    checksums = sorted(kept_sha256_of(file, progress) for file in files)
+    checksums = sorted(
+        sha256_of(file, progress, f"reading {file.name}") if anew else kept_sha256_of(file, progress)
+        for file in files
+    )
     return checksums[0] if len(checksums) == 1 else hashlib.sha256("\n".join(checksums).encode()).hexdigest()
 
 

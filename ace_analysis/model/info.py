@@ -17,3 +17,5 @@ class ModelInfo:
     dtype: torch.dtype
     n_layers: int
     d_model: int
+    edited_from: str | None = None
+    """What an edited model's weights and bundle are those of."""

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ace_analysis.errors import ModelNotFound
+from ace_analysis.errors import InputError, ModelError, ModelNotFound
 from ace_analysis.model.aliases import ALIASES, unaliased
 from ace_analysis.model.catalogue import KNOWN, KnownModel
 from ace_analysis.model.conversions import (
@@ -16,6 +16,7 @@ from ace_analysis.model.conversions import (
     remove_conversion,
 )
 from ace_analysis.model.disk import Progress, remove, silent, size_of
+from ace_analysis.model.edits import EDITS, edited_model, edited_names, edits_dir
 from ace_analysis.model.hub import cached_model
 from ace_analysis.model.store import OWNERS_LICENCE, resolve_model
 from ace_analysis.settings import cache_dir
@@ -72,7 +73,7 @@ def list_models() -> tuple[ListedModel, ...]:
                     folder=str(folder),
                 )
             )
-    return tuple(listed)
+    return (*listed, *(_listed_edit(name, listed) for name in edited_names()))
 
 
 def details_of(name: str, progress: Progress = silent) -> ModelDetails:
@@ -98,8 +99,11 @@ def removable(name: str) -> dict[Path, int]:
     """The folder that ACE keeps for a model, and its bytes.
 
     Raises:
+        InputError: an edited model: its edits can't be had again.
         ModelNotFound: nothing of ACE's own; what is the user's or the hub's is not ours to delete.
     """
+    if name in edited_names():
+        raise InputError(f"{name} is an edited model, which is undone and not removed: ace edit undo {name}")
     for folder, conversion in conversions().items():
         if conversion.name.lower() == name.lower():
             return {folder: size_of(folder)}
@@ -120,7 +124,7 @@ def delete(paths: dict[Path, int]) -> int:
 
 
 MODELS, RESULTS, BUNDLES, OTHER = "models", "results", "bundles", "other"
-PARTS = (MODELS, RESULTS, BUNDLES, OTHER)
+PARTS = (MODELS, RESULTS, BUNDLES, EDITS, OTHER)
 """Folders below the cache; `other` is whatever else lies there."""
 
 
@@ -136,7 +140,13 @@ def clear(part: str) -> int:
     """Delete a part of the cache; tells how many bytes that were.
 
     Models that another process is making are waited for.
+
+    Raises InputError for edits, which can't be had again: they are undone one by one.
     """
+    if part == EDITS:
+        raise InputError(
+            f"expected a part that can be had again, got {part!r}; undo edits: ace edit undo NAME"
+        )
     root, before = cache_dir(), kept_sizes()[part]
     if part == OTHER:
         for path in _entries(root):
@@ -163,6 +173,27 @@ def _listed_known(model: KnownModel, here: dict[Path, Conversion]) -> ListedMode
         return _listed(folder, here[folder], model.about)
     return ListedModel(
         name=model.name, about=model.about, installed=False, bytes=model.size, licence=model.licence
+    )
+
+
+def _listed_edit(name: str, others: list[ListedModel]) -> ListedModel:
+    folder = edits_dir() / name
+    try:
+        edited = edited_model(name)
+    except ModelError as error:
+        return ListedModel(name=name, about=str(error), installed=False, bytes=size_of(folder), licence="")
+    base = edited.base if edited is not None else ""
+    there = [each for each in others if each.name == base]
+    count = len(edited.deltas) if edited is not None else 0
+    return ListedModel(
+        name=name,
+        about=f"{base} with {count} edit{'s' * (count != 1)}, and that model's bundle",
+        installed=there[0].installed if there else True,
+        bytes=size_of(folder),
+        licence=there[0].licence if there else OWNERS_LICENCE,
+        fingerprint=edited.fingerprint if edited is not None else None,
+        folder=str(folder),
+        source=f"edited from {base}",
     )
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ace_analysis.errors import InputError, ModelError
 from ace_analysis.model.devices import chosen_device, chosen_dtype
+from ace_analysis.model.edits import changes_embedding, put_on
 from ace_analysis.model.embedding import widen_blocks
 from ace_analysis.model.info import ModelInfo
 from ace_analysis.model.quiet import quiet_transformers
@@ -58,6 +59,7 @@ def load_hooked_model(
         plain: Any = AutoModelForCausalLM.from_pretrained(
             stored.folder, config=config, dtype=number, attn_implementation="eager", local_files_only=True
         )
+        put_on(stored.edit, plain)
         plain = plain.eval().to(on)
         plain.config.name_or_path = NEUTRAL_NAME
         bridge: Any = TransformerBridge.boot_transformers(
@@ -90,6 +92,7 @@ def load_scanner(
         if n_blocks is not None:
             _shorten(config, n_blocks, info)
         decoder = _decoder(stored, config, number)
+        put_on(stored.edit, decoder)
     return ResidualScanner(decoder.eval().to(on), CodeTokenizer.from_folder(stored.folder), info)
 
 
@@ -101,7 +104,8 @@ def _decoder(stored: StoredModel, config: Any, dtype: torch.dtype) -> Any:
         return AutoModel.from_pretrained(stored.folder, config=config, dtype=number, local_files_only=True)
 
     narrow = config.dtype
-    if dtype == torch.float32 and narrow in (torch.bfloat16, torch.float16):
+    exact = not changes_embedding(stored.edit)  # else the change would be rounded to the narrow dtype
+    if exact and dtype == torch.float32 and narrow in (torch.bfloat16, torch.float16):
         decoder = load(narrow)
         if widen_blocks(decoder, dtype):
             return decoder
@@ -152,4 +156,5 @@ def info_of(stored: StoredModel, config: Any, device: torch.device, dtype: torch
         dtype=dtype,
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
+        edited_from=None if stored.edit is None else stored.edit.base,
     )

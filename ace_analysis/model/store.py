@@ -1,15 +1,15 @@
 """Which folder a model's name means, and how it gets there.
 
-A name is, in this order: a model of the catalogue, an alias, a folder in the Hugging Face format, a GGUF
-file, or a hub name that is in the hub's cache on this machine. Resolving a name never uses the network;
-`pull_model` does.
+A name is, in this order: a model of the catalogue, an edited model (see edits.py), an alias, a folder in the
+Hugging Face format, a GGUF file, or a hub name that is in the hub's cache on this machine. Resolving a name
+never uses the network; `pull_model` does.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ace_analysis.errors import ChecksumError, ModelError, ModelNotFound
+from ace_analysis.errors import ChecksumError, FingerprintError, ModelError, ModelNotFound
 from ace_analysis.model.aliases import unaliased
 from ace_analysis.model.catalogue import KNOWN, KnownModel, known_by_sha256
 from ace_analysis.model.conversions import (
@@ -23,6 +23,7 @@ from ace_analysis.model.conversions import (
     read_conversion,
 )
 from ace_analysis.model.disk import Progress, silent
+from ace_analysis.model.edits import EditedModel, check_files, edited_model
 from ace_analysis.model.fingerprints import fingerprint_of_folder, kept_sha256_of
 from ace_analysis.model.hub import cached_model, download_model
 from ace_analysis.model.sources import fetch
@@ -45,6 +46,8 @@ class StoredModel:
     fingerprint: str
     source: str
     licence: str
+    edit: EditedModel | None = None
+    """What is changed after the weights of `folder` were read, if anything is."""
 
 
 def resolve_model(name: str, progress: Progress | None = None) -> StoredModel:
@@ -62,6 +65,8 @@ def resolve_model(name: str, progress: Progress | None = None) -> StoredModel:
                 f"expected the weights of {name} on this machine, got none; run: ace model pull {name}"
             )
         return _stored(known.name, folder_of(known.sha256), conversion)
+    if (edited := edited_model(name)) is not None:
+        return _edited(edited, progress)
     meant = unaliased(name)
     path = Path(meant).expanduser()
     if path.is_dir():
@@ -134,6 +139,19 @@ def _original(gguf: Path, sha256: str, known: KnownModel | None, source: str) ->
 
 def _stored(name: str, folder: Path, conversion: Conversion) -> StoredModel:
     return StoredModel(name, folder, conversion.fingerprint, conversion.source, conversion.licence)
+
+
+def _edited(edited: EditedModel, progress: Progress) -> StoredModel:
+    base = resolve_model(edited.base, progress)
+    if base.fingerprint != edited.base_fingerprint:
+        raise FingerprintError(
+            f"{edited.name} was edited from {edited.base} with fingerprint {edited.base_fingerprint[:16]},"
+            f" the weights here have {base.fingerprint[:16]}; get the same again, or undo the edits:"
+            f" ace edit undo {edited.name}"
+        )
+    check_files(edited, progress)
+    source = f"edited from {base.name}"
+    return StoredModel(edited.name, base.folder, edited.fingerprint, source, base.licence, edited)
 
 
 def _whole(name: str, folder: Path) -> Conversion | None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ace_analysis.errors import FingerprintError, InputError
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.sparse_coder import SparseCoder
+from ace_analysis.model.edits import base_of
 from ace_analysis.model.info import ModelInfo
 
 
@@ -53,7 +54,7 @@ class FeatureGate:
 
     def check(self, info: ModelInfo, layer: int) -> None:
         """Refuse another model, and a vector whose layer comes before the gate knows anything."""
-        if info.fingerprint != self.fingerprint:
+        if base_of(info.fingerprint) != self.fingerprint:
             raise FingerprintError(
                 f"this gate was made for {self.model} with fingerprint {self.fingerprint[:16]}, the model"
                 f" here is {info.name} with {info.fingerprint[:16]}; take the bundle of this model"

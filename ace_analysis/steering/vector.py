@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ace_analysis.errors import FingerprintError, InputError
+from ace_analysis.model.edits import base_of
 from ace_analysis.model.info import ModelInfo
 from ace_analysis.settings import SteeringSettings
 from ace_analysis.steering.applying import gate_watched, pushed, stream_changed
@@ -105,7 +106,7 @@ class SteeringVector:
 
     def check_model(self, info: ModelInfo) -> None:
         """Refuse another model than the one that this vector was made from."""
-        if info.fingerprint != self.fingerprint:
+        if base_of(info.fingerprint) != base_of(self.fingerprint):
             raise FingerprintError(
                 f"this steering vector was made from {self.model} with fingerprint {self.fingerprint[:16]},"
                 f" the model here is {info.name} with {info.fingerprint[:16]}; make it again from this model"

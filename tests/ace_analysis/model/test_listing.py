@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from ace_analysis.errors import ModelNotFound
+from ace_analysis.errors import InputError, ModelNotFound
 from ace_analysis.model.catalogue import KNOWN
 from ace_analysis.model.conversions import downloads_dir, models_dir
+from ace_analysis.model.edits import EDITS
 from ace_analysis.model.listing import (
     BUNDLES,
     MODELS,
@@ -92,7 +93,7 @@ def test_what_is_not_ours_is_not_removable(tiny_qwen2: Path) -> None:
 
 def test_sizes_cover_everything_below_the_cache_folder(cache: Path) -> None:
     filled(cache)
-    assert kept_sizes() == {RESULTS: 3, BUNDLES: 5, MODELS: 7, OTHER: 11}
+    assert kept_sizes() == {RESULTS: 3, BUNDLES: 5, MODELS: 7, EDITS: 0, OTHER: 11}
 
 
 def test_an_empty_cache_has_no_size() -> None:
@@ -111,3 +112,24 @@ def test_clearing_models_removes_conversions_and_keeps_locks(converted: Path) ->
     clear(MODELS)
     assert not converted.exists()
     assert {path.suffix for path in models_dir().iterdir()} == {".lock"}
+
+
+def test_edits_are_cleared_by_nothing_and_told_to_be_undone(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path))
+    description = tmp_path / EDITS / "mine" / "model.json"
+    description.parent.mkdir(parents=True)
+    edits = [{"sha256": "ab" * 32}]
+    described = {"format": 1, "base": "qwen2.5-coder-0.5b-instruct", "base_fingerprint": "f", "edits": edits}
+    description.write_text(json.dumps(described), encoding="utf-8")
+    for part in (MODELS, RESULTS, BUNDLES, OTHER):
+        clear(part)
+    assert description.is_file() and kept_sizes()[EDITS] > 0
+    with pytest.raises(InputError, match="a part that can be had again, got 'edits'"):
+        clear(EDITS)
+    with pytest.raises(InputError, match="is undone and not removed: ace edit undo mine"):
+        removable("mine")
+    (listed,) = [each for each in list_models() if each.name == "mine"]
+    assert listed.about == "qwen2.5-coder-0.5b-instruct with 1 edit, and that model's bundle"
+    assert not listed.installed
+    description.write_text("{", encoding="utf-8")
+    assert next(each.about for each in list_models() if each.name == "mine").endswith("lie beside it")
