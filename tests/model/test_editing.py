@@ -1,66 +1,54 @@
-"""On the real model: a library's name is erased with the disentangler that ships, and comes back exactly."""
+"""An edit of the real weights: planned, written, verified and taken back to the bit."""
 
 import pytest
 import torch
 
-from ace_analysis.editing.concept import Concept
-from ace_analysis.editing.deltas import with_deltas
-from ace_analysis.editing.disentangler import find_disentangler
-from ace_analysis.editing.pisces import PISCES
-from ace_analysis.editing.signs import signs_on
-from ace_analysis.features.bundle import find_bundle
+from ace_analysis.editing.ledger import EditLedger
+from ace_analysis.editing.requesting import EditRequest, prepare
+from ace_analysis.editing.verifying import verify
+from ace_analysis.errors import ModelNotFound
 from ace_analysis.model.causal import load_causal
+from ace_analysis.model.edits import put_on
+from ace_analysis.model.scan import never
+from ace_analysis.model.store import resolve_model
+
+MODEL = "qwen2.5-coder-0.5b-instruct"
+IDS = torch.tensor([[750, 912, 2877, 11, 293, 982, 262, 470]])
 
 pytestmark = pytest.mark.model
 
-SEEN = (
-    "import numpy as np\n\n\ndef scale(x):\n    return np.asarray(x) / np.max(x)\n",
-    "import numpy as np\n\nx = np.zeros(3)\ny = np.ones(3)\nprint(np.dot(x, y))\n",
-)
-UNSEEN = """import numpy as np
 
-
-def spread(rows):
-    means = np.mean(rows)
-    return np.sqrt(np.var(rows)) + means
-"""
-OTHER = """def add(stack, item):
-    if item is None:
-        raise ValueError(item)
-    stack.append(item)
-    return stack
-"""
-
-
-def test_a_librarys_name_is_erased_and_the_weights_come_back_to_the_bit() -> None:
-    causal = load_causal("qwen2.5-coder-0.5b-instruct", "cpu", "float32")
-    found = find_disentangler(find_bundle(causal.info.name, causal.info.fingerprint).folder)
-    found.check_fingerprint(causal.info.fingerprint)
-    encode = causal.tokenizer.encode
-    tokens = sorted({encode(text).ids[1] for text in ("np", " np", "(np")})
-    concept = Concept(name="np", latents=(496, 701), promotes=(False, False), tokens=tuple(tokens))
-    seen = [torch.tensor(encode(text).ids) for text in SEEN]
-    signs = signs_on(causal.model, found.layer, seen, tokens)
-    plan = PISCES(causal.model, found.coder).erase(concept, 4.0, 0.5, signs=signs)
-    unseen, other = (torch.tensor(encode(text).ids) for text in (UNSEEN, OTHER))
-    weight = causal.model.base_model.layers[found.layer].mlp.down_proj.weight
-    before, kept = (likely(causal.model, unseen, tokens), weight.detach().clone())
-    loss = loss_of(causal.model, other)
-    with with_deltas(causal.model, plan.deltas):
-        after, edited = likely(causal.model, unseen, tokens), loss_of(causal.model, other)
-    assert before > 0.2 and after < 0.3 * before
-    assert edited < 1.05 * loss
-    assert torch.equal(weight, kept)
+@pytest.fixture
+def own_ledger(monkeypatch, tmp_path):
+    """The user's weights, and a ledger of the test's own."""
+    for module in ("model.edits", "editing.ledger", "editing.ledger_files", "editing.verifying"):
+        monkeypatch.setattr(f"ace_analysis.{module}.edits_dir", lambda: tmp_path / "edits")
+    return tmp_path
 
 
 @torch.no_grad()
-def likely(model: torch.nn.Module, ids: torch.Tensor, tokens: list[int]) -> float:
-    """The tokens' mean probability where one of them comes next."""
-    chances = model(input_ids=ids[None]).logits[0, :-1].softmax(-1)
-    return float(chances[torch.isin(ids[1:], torch.tensor(tokens))][:, tokens].sum(1).mean())
-
-
-@torch.no_grad()
-def loss_of(model: torch.nn.Module, ids: torch.Tensor) -> float:
-    logits = model(input_ids=ids[None]).logits[0, :-1]
-    return float(torch.nn.functional.cross_entropy(logits, ids[1:]))
+def test_an_edit_is_planned_applied_verified_and_undone_to_the_bit(own_ledger):
+    causal = load_causal(MODEL, "cpu", "float32")
+    before = causal.model(input_ids=IDS).logits.clone()
+    request = EditRequest(latents=(5,), mu=10.0, tau=0.5, name="tried", reason="a test", measure=False)
+    edit, plan = prepare(causal, request, lambda message, fraction: None, never)
+    assert torch.equal(causal.model(input_ids=IDS).logits, before)
+    ledger = EditLedger()
+    assert ledger.plan(edit).sha256 == ledger.apply(edit).sha256
+    assert verify("tried").problems == ()
+    stored = resolve_model("tried")
+    assert stored.folder == resolve_model(MODEL).folder and stored.fingerprint != causal.info.fingerprint
+    (matrix,) = [causal.blocks[each.layer].mlp.down_proj.weight for each in plan.deltas]
+    kept = matrix.detach().clone()
+    put_on(stored.edit, causal.model)
+    assert not torch.equal(causal.model(input_ids=IDS).logits, before)
+    (delta,) = plan.deltas
+    rest = torch.ones(kept.shape[1], dtype=torch.bool)
+    rest[list(delta.rows)] = False
+    assert torch.equal(matrix[:, rest], kept[:, rest])
+    ledger.undo("tried")
+    with pytest.raises(ModelNotFound, match="all were undone"):
+        resolve_model("tried")
+    del causal
+    again = load_causal(MODEL, "cpu", "float32")
+    assert torch.equal(again.model(input_ids=IDS).logits, before)
