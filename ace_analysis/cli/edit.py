@@ -235,8 +235,8 @@ def _edit(
     if as_json:
         _write({**receipt_to_json(receipt), "applied": write})
         return 0
-    typer.echo(printable(plan.describe()))
-    typer.echo(_measured(receipt))
+    for line in (*plan.describe().split("\n"), *_measured(receipt)):
+        typer.echo(printable(line))
     if write:
         tell(
             f"ace: {receipt.name} is there, for every --model; it is taken back with:"
@@ -253,16 +253,15 @@ def _told(receipt: "EditReceipt") -> str:
     lines = [f"{receipt.id}  {state}{reason}"]
     lines += [f"  {each}, rank {receipt.rank}" for each in receipt.changed]
     lines += [f"  {name} {value}" for name, value in receipt.parameters.items()]
-    measured = _measured(receipt)
-    return printable("\n".join([*lines, *([measured] if measured else [])]))
+    return "\n".join(printable(line) for line in (*lines, *_measured(receipt)))
 
 
-def _measured(receipt: "EditReceipt") -> str:
+def _measured(receipt: "EditReceipt") -> list[str]:
     pairs = [(name, each) for name, each in receipt.measured.items() if isinstance(each, dict)]
     lines = [
         f"  {name.replace('_', ' ')}: {each['before']:.4g} -> {each['after']:.4g}" for name, each in pairs
     ]
-    return "\n".join([*lines, *([f"  on {receipt.measured['on']}"] if lines else [])])
+    return [*lines, *([f"  on {receipt.measured['on']}"] if lines else [])]
 
 
 def _write(value: Any) -> None:
