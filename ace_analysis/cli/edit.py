@@ -16,7 +16,7 @@ from ace_analysis.cli.messages import printable, tell, tell_error
 from ace_analysis.cli.options import Device, Dtype, Quiet
 from ace_analysis.cli.pulling import PullReporter
 from ace_analysis.cli.scanning import interruptible, results_alone_on_stdout
-from ace_analysis.errors import Cancelled
+from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.settings import load_settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ edit_app = typer.Typer(no_args_is_help=True, help="Change the model itself, meas
 
 Words = Annotated[
     list[str] | None, typer.Option("--word", help="Erase what writes this word (one token). Repeatable.")
+]
+Texts = Annotated[
+    list[Path] | None,
+    typer.Option("--text", help="Python file that has the words; needed with --word. Repeatable."),
 ]
 Latents = Annotated[
     list[int] | None,
@@ -66,13 +70,14 @@ Name = Annotated[str, typer.Argument(help="An edited model; see `ace edit list`.
 @edit_app.command("plan")
 def plan_command(  # noqa: PLR0913 - a command's parameters are its options
     word: Words = None,
+    text: Texts = None,
     latent: Latents = None,
     kind: Kind = None,
     direction: Direction = None,
     layer: Layer = None,
     component: Component = "mlp_out",
     strength: Strength = 1.0,
-    mu: Mu = 30.0,
+    mu: Mu = 4.0,
     tau: Tau = 0.5,
     reason: Reason = "",
     name: NewName = None,
@@ -86,7 +91,7 @@ def plan_command(  # noqa: PLR0913 - a command's parameters are its options
     """What an edit would change, and what it would do; nothing is written."""
     asked = {"words": word, "latents": latent, "kind": kind, "direction": direction, "layer": layer}
     asked |= {"component": component, "strength": strength, "mu": mu, "tau": tau, "reason": reason}
-    asked |= {"name": name, "measure": measure}
+    asked |= {"name": name, "measure": measure, "texts": _texts(text)}
     overrides = {"model": {"name": model, "device": device, "dtype": dtype}}
     raise typer.Exit(_edit(asked, overrides, write=False, as_json=as_json, quiet=quiet))
 
@@ -94,13 +99,14 @@ def plan_command(  # noqa: PLR0913 - a command's parameters are its options
 @edit_app.command("apply")
 def apply_command(  # noqa: PLR0913 - a command's parameters are its options
     word: Words = None,
+    text: Texts = None,
     latent: Latents = None,
     kind: Kind = None,
     direction: Direction = None,
     layer: Layer = None,
     component: Component = "mlp_out",
     strength: Strength = 1.0,
-    mu: Mu = 30.0,
+    mu: Mu = 4.0,
     tau: Tau = 0.5,
     reason: Reason = "",
     name: NewName = None,
@@ -114,7 +120,7 @@ def apply_command(  # noqa: PLR0913 - a command's parameters are its options
     """Write an edit under a new name; the weights that it was made from stay as they are."""
     asked = {"words": word, "latents": latent, "kind": kind, "direction": direction, "layer": layer}
     asked |= {"component": component, "strength": strength, "mu": mu, "tau": tau, "reason": reason}
-    asked |= {"name": name, "measure": measure}
+    asked |= {"name": name, "measure": measure, "texts": _texts(text)}
     overrides = {"model": {"name": model, "device": device, "dtype": dtype}}
     raise typer.Exit(_edit(asked, overrides, write=True, as_json=as_json, quiet=quiet))
 
@@ -210,6 +216,15 @@ def export_command(
         _write({"name": name, "folder": str(folder), "dtype": dtype})
     else:
         tell(f"ace: {name} is in {folder}")
+
+
+def _texts(files: list[Path] | None) -> list[str] | None:
+    from ace_analysis.source.reading import decode_source
+
+    try:
+        return None if files is None else [decode_source(file.read_bytes()) for file in files]
+    except OSError as error:
+        raise InputError(f"--text: can't read {error.filename}: {error.strerror}") from error
 
 
 def _edit(

@@ -19,6 +19,7 @@ from ace_analysis.editing.disentangler import find_disentangler
 from ace_analysis.editing.ledger import Edit
 from ace_analysis.editing.pisces import PISCES
 from ace_analysis.editing.plan import EditPlan
+from ace_analysis.editing.signs import signs_on
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.features.bundle import Bundle, find_bundle
 from ace_analysis.features.sparse_coder import SparseCoder
@@ -27,10 +28,12 @@ from ace_analysis.model.disk import Progress
 from ace_analysis.model.edits import base_of
 from ace_analysis.model.store import resolve_model
 
-MU, TAU = 30.0, 0.5
-"""Within the grid of Gur-Arieh et al. 2025; `ace bench editing` searches for better ones."""
+MU, TAU = 4.0, 0.5
+"""What a search found best for a library's name; `ace bench editing` searches for other concepts."""
 
 MEASURED_TOKENS = 192
+WINDOW, WINDOWS = 256, 8
+"""Tokens of a piece of the user's text, and how many pieces are read at most."""
 _TEXT = Path(__file__).parents[1] / "examples" / "buggy_example.py"
 _LATENT = "latent:"
 
@@ -40,12 +43,14 @@ class EditRequest:
     """One of `words`, `latents`, `kind` and `direction` says what goes.
 
     words: whose tokens' latents of the disentangler are erased.
+    texts: code that has the words, with `words` only; the signs of neurons are read off it.
     latents: of the disentangler, erased.
     kind: of bug; the disentangler's latents nearest to its error features are erased.
     direction: "latent:N" of the bundle's sparse coder, or a .safetensors file with one vector: removed.
     """
 
     words: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     latents: tuple[int, ...] = ()
     kind: str | None = None
     direction: str | None = None
@@ -63,6 +68,11 @@ class EditRequest:
         chosen = [bool(self.words), bool(self.latents), self.kind is not None, self.direction is not None]
         if sum(chosen) != 1:
             raise InputError("expected one of words, latents, kind and direction, to say what is to go")
+        if bool(self.words) != bool(self.texts):
+            raise InputError(
+                f"expected texts that have the words together with them, got {len(self.texts)} texts and"
+                f" {len(self.words)} words: without a text an erasure can strengthen a word"
+            )
 
 
 def request_from(data: Mapping[str, Any]) -> EditRequest:
@@ -71,7 +81,7 @@ def request_from(data: Mapping[str, Any]) -> EditRequest:
     Raises InputError for a name or a value that can't be used.
     """
     readers: dict[str, tuple[Any, str]] = {
-        "words": (lambda v: _list(v, str), "a list of texts"),
+        **dict.fromkeys(("words", "texts"), (lambda v: _list(v, str), "a list of texts")),
         "latents": (lambda v: _list(v, int), "a list of whole numbers"),
         **dict.fromkeys(
             ("kind", "direction", "component", "reason", "name"), (lambda v: _is(v, str), "a text")
@@ -106,27 +116,46 @@ def prepare(
     """
     stored = resolve_model(causal.info.name if causal.info.edited_from else str(causal.info.folder))
     progress("working the edit out", 0.1)
-    plan, tokens = _plan(causal, request)
+    plan, concept = _plan(causal, request)
     if cancelled():
         raise Cancelled("the edit was cancelled; nothing was written")
-    measured = _measured(causal, plan, tokens, (progress, cancelled)) if request.measure else {}
+    measured = _measured(causal, plan, concept, (progress, cancelled)) if request.measure else {}
     progress("planned", 1.0)
     edit = Edit.of_plan(stored, plan, reason=request.reason, name=request.name, measured=measured)
     return edit, plan
 
 
-def _plan(causal: CausalModel, request: EditRequest) -> tuple[EditPlan, tuple[int, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Tokens whose probability is told, and where: pieces of text in which one of them comes."""
+
+    tokens: tuple[int, ...] = ()
+    pieces: tuple[Tensor, ...] = ()
+
+
+def _plan(causal: CausalModel, request: EditRequest) -> tuple[EditPlan, _Watched]:
     bundle = find_bundle(causal.info.name, causal.info.fingerprint)
     if request.direction is not None:
         direction, layer = _direction(request.direction, bundle, request.layer)
         component: Any = request.component
         plan = PISCES(causal.model).remove_direction(direction, layer, component, request.strength)
-        return EditPlan(plan.deltas, {**plan.parameters, "direction": request.direction}), ()
+        return EditPlan(plan.deltas, {**plan.parameters, "direction": request.direction}), _Watched()
     found = find_disentangler(bundle.folder, request.layer)
     found.check_fingerprint(base_of(causal.info.fingerprint))
     concept = _concept(causal, request, found.coder, bundle)
-    plan = PISCES(causal.model, found.coder).erase(concept, request.mu, request.tau)
-    return plan, concept.tokens
+    pieces = _pieces(causal, request.texts, concept.tokens)
+    signs = signs_on(causal.model, found.layer, pieces, concept.tokens) if request.texts else None
+    plan = PISCES(causal.model, found.coder).erase(concept, request.mu, request.tau, signs=signs)
+    return plan, _Watched(concept.tokens if pieces else (), pieces)
+
+
+def _pieces(causal: CausalModel, texts: tuple[str, ...], tokens: tuple[int, ...]) -> tuple[Tensor, ...]:
+    wanted = torch.tensor(tokens, dtype=torch.long)
+    pieces: list[Tensor] = []
+    for text in texts:
+        ids = torch.as_tensor(causal.tokenizer.encode(text).ids, dtype=torch.long)
+        pieces += [each for each in ids.split(WINDOW) if bool(torch.isin(each[1:], wanted).any())]
+    return tuple(pieces[:WINDOWS])
 
 
 def _concept(causal: CausalModel, request: EditRequest, coder: SparseCoder, bundle: Bundle) -> Concept:
@@ -167,31 +196,40 @@ def _direction(said: str, bundle: Bundle, layer: int | None) -> tuple[Tensor, in
 
 @torch.no_grad()
 def _measured(
-    causal: CausalModel, plan: EditPlan, tokens: tuple[int, ...], how: tuple[Progress, Callable[[], bool]]
+    causal: CausalModel, plan: EditPlan, watched: _Watched, how: tuple[Progress, Callable[[], bool]]
 ) -> dict[str, Any]:
-    """Before and after: perplexity on a short Python text, and the probability of the concept's tokens."""
+    """Before and after: perplexity on a short Python text, and the words' probability where they come."""
     progress, cancelled = how
-    text = _TEXT.read_text(encoding="utf-8")
-    ids = causal.tokenizer.encode(text).ids[:MEASURED_TOKENS]
+    ids = torch.as_tensor(causal.tokenizer.encode(_TEXT.read_text(encoding="utf-8")).ids[:MEASURED_TOKENS])
     progress("measuring before", 0.4)
-    before = _numbers(causal, ids, tokens)
+    before = _numbers(causal, ids, watched)
     if cancelled():
         raise Cancelled("the edit was cancelled; nothing was written")
     progress("measuring after", 0.7)
     with with_deltas(causal.model, plan.deltas):
-        after = _numbers(causal, ids, tokens)
+        after = _numbers(causal, ids, watched)
     told: dict[str, Any] = {name: {"before": before[name], "after": after[name]} for name in before}
-    return {**told, "on": f"{len(ids)} tokens of {_TEXT.name}"}
+    where = f", and the words in {len(watched.pieces)} pieces of the given text" if watched.pieces else ""
+    return {**told, "on": f"{len(ids)} tokens of {_TEXT.name}{where}"}
 
 
-def _numbers(causal: CausalModel, ids: Any, tokens: tuple[int, ...]) -> dict[str, float]:
-    given = torch.as_tensor(ids, dtype=torch.long, device=causal.info.device)[None]
-    log_probabilities = causal.model(input_ids=given, use_cache=False).logits[0].float().log_softmax(-1)
-    loss = -log_probabilities[:-1].gather(1, given[0, 1:, None]).mean()
+def _numbers(causal: CausalModel, ids: Tensor, watched: _Watched) -> dict[str, float]:
+    loss = -_log_probabilities(causal, ids).gather(1, ids[1:, None].to(causal.info.device)).mean()
     told = {"perplexity": float(loss.exp())}
-    if tokens:
-        told["token_probability"] = float(log_probabilities[:, list(tokens)].exp().sum(-1).mean())
+    if watched.pieces:
+        wanted = torch.tensor(watched.tokens, dtype=torch.long)
+        chances = [
+            _log_probabilities(causal, each)[torch.isin(each[1:], wanted)][:, list(watched.tokens)].exp()
+            for each in watched.pieces
+        ]
+        told["word_probability"] = float(torch.cat(chances).sum(-1).mean())
     return told
+
+
+def _log_probabilities(causal: CausalModel, ids: Tensor) -> Tensor:
+    """Of each token but the first, [pos - 1, d_vocab]."""
+    given = ids[None].to(causal.info.device)
+    return causal.model(input_ids=given, use_cache=False).logits[0, :-1].float().log_softmax(-1)
 
 
 def _list(value: Any, kind: type) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from ace_analysis.cli import edit
 from ace_analysis.cli.edit import edit_app
 from ace_analysis.editing import requesting
 from ace_analysis.editing.ledger import Edit, EditLedger
@@ -62,16 +63,24 @@ def test_undoing_tells_which_and_exporting_where(edited, tmp_path):
 
 
 def test_a_request_names_one_thing_and_only_known_ones():
-    assert request_from({"words": ["None"], "layer": None}) == EditRequest(words=("None",))
+    asked = {"words": ["None"], "texts": ["x = None"], "layer": None}
+    assert request_from(asked) == EditRequest(words=("None",), texts=("x = None",))
     for data, message in (
         ({}, "expected one of words, latents, kind and direction"),
         ({"words": ["a"], "latents": [1]}, "expected one of words, latents, kind and direction"),
         ({"word": "a"}, "got 'word'"),
+        ({"words": ["a"]}, "expected texts that have the words together with them, got 0 texts and 1 words"),
+        ({"latents": [1], "texts": ["a"]}, "got 1 texts and 0 words"),
         ({"latents": ["1"]}, "latents: expected a list of whole numbers"),
         ({"latents": [1], "mu": "big"}, "mu: expected a number"),
     ):
         with pytest.raises(InputError, match=message):
             request_from(data)
+
+
+def test_a_text_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"--text: can't read .*none.py: No such file"):
+        edit._texts([tmp_path / "none.py"])
 
 
 def test_a_direction_comes_from_a_file_with_one_vector(tmp_path):
