@@ -164,6 +164,9 @@ class Check:
         """The engine; that it can't be loaded ends the run, because no other file would fare better."""
         if self._scanner is None:
             self._scanner = self._load(self._plan.settings, self._listener.loading)
+            about = self._scanner.info()
+            if (base := about.get("edited_from")) is not None:
+                self._listener.note(f"{about['model']} is {base} with edits, and has its bundle")
         return self._scanner
 
     def _fill(

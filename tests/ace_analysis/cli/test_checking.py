@@ -189,3 +189,18 @@ def test_findings_and_sites_come_in_the_order_of_the_text(folder: Path) -> None:
     for part in ("findings", "sites"):
         places = [(each["line"], each["column"]) for each in file[part]]
         assert places == sorted(places)
+
+
+def test_an_edited_model_is_told_with_its_base(tmp_path: Path) -> None:
+    class Edited(AllSites):
+        def info(self) -> dict[str, Any]:
+            return {"model": "mine", "edited_from": "base"}
+
+    class Noting(Silent):
+        def note(self, text: str) -> None:
+            self.notes = [*getattr(self, "notes", []), text]
+
+    (tmp_path / "a.py").write_text("x = 1\n")
+    noting = Noting()
+    Check(CheckPlan(paths=(str(tmp_path),), settings=EngineSettings()), noting, Edited().load).run()
+    assert noting.notes == ["mine is base with edits, and has its bundle"]
