@@ -250,7 +250,7 @@ def _edit(
     if as_json:
         _write({**receipt_to_json(receipt), "applied": write})
         return 0
-    for line in (*plan.describe().split("\n"), *_measured(receipt)):
+    for line in (*plan.describe().split("\n"), *receipt.effects):
         typer.echo(printable(line))
     if write:
         tell(
@@ -268,15 +268,7 @@ def _told(receipt: "EditReceipt") -> str:
     lines = [f"{receipt.id}  {state}{reason}"]
     lines += [f"  {each}, rank {receipt.rank}" for each in receipt.changed]
     lines += [f"  {name} {value}" for name, value in receipt.parameters.items()]
-    return "\n".join(printable(line) for line in (*lines, *_measured(receipt)))
-
-
-def _measured(receipt: "EditReceipt") -> list[str]:
-    pairs = [(name, each) for name, each in receipt.measured.items() if isinstance(each, dict)]
-    lines = [
-        f"  {name.replace('_', ' ')}: {each['before']:.4g} -> {each['after']:.4g}" for name, each in pairs
-    ]
-    return [*lines, *([f"  on {receipt.measured['on']}"] if lines else [])]
+    return "\n".join(printable(line) for line in (*lines, *receipt.effects))
 
 
 def _write(value: Any) -> None:

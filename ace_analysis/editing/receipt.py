@@ -53,6 +53,15 @@ class EditReceipt:
         """How a person names it."""
         return self.sha256[:12]
 
+    @property
+    def effects(self) -> list[str]:
+        """What was measured, a line each; none where nothing was."""
+        pairs = [(name, each) for name, each in self.measured.items() if isinstance(each, Mapping)]
+        lines = [
+            f"  {name.replace('_', ' ')}: {each['before']:.4g} -> {each['after']:.4g}" for name, each in pairs
+        ]
+        return [*lines, *([f"  on {self.measured['on']}"] if lines and "on" in self.measured else [])]
+
     def in_the_way_of(self, earlier: "EditReceipt") -> ChangedRows | None:
         """What this edit changes that an earlier one changed before, if anything."""
         met = (mine for mine in self.changed if any(mine.overlaps(theirs) for theirs in earlier.changed))

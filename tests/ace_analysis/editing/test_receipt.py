@@ -1,6 +1,7 @@
 """What stands in a receipt can be read again, and a damaged one is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,12 @@ RECEIPT = EditReceipt(
 def test_a_receipt_reads_back_from_json():
     assert receipt_from_json(json.loads(json.dumps(receipt_to_json(RECEIPT)))) == RECEIPT
     assert receipt_from_json({**receipt_to_json(RECEIPT), "added_later": 1}) == RECEIPT
+
+
+def test_what_was_measured_is_told_with_what_it_was_measured_on():
+    assert RECEIPT.effects == ["  perplexity: 2 -> 2.1"]
+    assert replace(RECEIPT, measured={**RECEIPT.measured, "on": "a text"}).effects[-1] == "  on a text"
+    assert replace(RECEIPT, measured={}).effects == []
 
 
 @pytest.mark.parametrize("gone", ["changed", "sha256"])
