@@ -19,6 +19,7 @@ from ace_analysis.source.document import CodeDocument, TextSpan
 
 if TYPE_CHECKING:
     from ace_analysis.engine import Engine
+    from ace_analysis.engine.editing import Editor
 
 JobId = int | str
 
@@ -50,12 +51,23 @@ class Desk:
     """What jobs share: the engine, once one is loaded."""
 
     engine: "Engine | None" = None
+    editor: "Editor | None" = None
+    """Of this engine, once an edit was asked for."""
 
     @property
     def loaded(self) -> "Engine":
         if self.engine is None:
             raise InputError("expected ace/load first: no model is loaded")
         return self.engine
+
+    @property
+    def edits(self) -> "Editor":
+        engine = self.loaded
+        from ace_analysis.engine.editing import Editor
+
+        if self.editor is None:
+            self.editor = Editor(engine)
+        return self.editor
 
 
 def load(desk: Desk, job: Job) -> dict[str, Any]:
@@ -72,7 +84,7 @@ def load(desk: Desk, job: Job) -> dict[str, Any]:
         ) from error
     if desk.engine is not None:
         desk.engine.close()
-        desk.engine = None  # before the next one is there: two models may not fit into memory
+        desk.engine = desk.editor = None  # before the next one is there: two models may not fit into memory
     desk.engine = Engine.load(settings, progress=job.progress)
     return info(desk, job)
 
@@ -131,12 +143,35 @@ def fix(desk: Desk, job: Job) -> dict[str, Any]:
     return {"fixes": [fix_to_wire(each) for each in fixes]}
 
 
+def preview_edit(desk: Desk, job: Job) -> dict[str, Any]:
+    """What an edit of the model would change, and what it would do; nothing is written."""
+    return desk.edits.preview(_mapping(job, "request"), cancelled=job.cancelled, progress=job.progress)
+
+
+def apply_edit(desk: Desk, job: Job) -> dict[str, Any]:
+    """Write an edit of the model that has this fingerprint, under a name; the model here stays as it is."""
+    request, fingerprint = _mapping(job, "request"), job.get("fingerprint")
+    return desk.edits.apply(request, str(fingerprint), cancelled=job.cancelled, progress=job.progress)
+
+
+def undo_edit(desk: Desk, job: Job) -> dict[str, Any]:
+    """Take an edit back; without a name, of the model here, and without an edit, the last one."""
+    name, edit = job.params.get("name"), job.params.get("edit")
+    for each in (name, edit):
+        if each is not None and not isinstance(each, str):
+            raise InputError(f"{job.method}: expected a name and an edit as texts, got {each!r}")
+    return desk.edits.undo(name, edit, job.progress)
+
+
 METHODS: dict[str, Callable[[Desk, Job], Any]] = {
     "ace/load": load,
     "ace/info": info,
     "ace/scan": scan,
     "ace/explain": explain,
     "ace/fix": fix,
+    "ace/edit/preview": preview_edit,
+    "ace/edit/apply": apply_edit,
+    "ace/edit/undo": undo_edit,
 }
 """What can be asked. A handler runs on the job thread; it returns JSON or raises."""
 
@@ -144,6 +179,13 @@ METHODS: dict[str, Callable[[Desk, Job], Any]] = {
 def _count(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{name}: expected a whole number, got {value!r}")
+    return value
+
+
+def _mapping(job: Job, name: str) -> Mapping[str, Any]:
+    value = job.get(name)
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name}: expected values by name, got {value!r}")
     return value
 
 

@@ -4,6 +4,7 @@
     tasks.py      ScanOptions: what is asked for, and what there is to do
     explaining.py why a place scores as it does, or what the model expects there
     fixing.py     what could stand in a place, checked by the scan's scores and by the user's tests
+    editing.py    edits of the model: previewed, written to the ledger, taken back
     whole.py      the whole model beside the blocks that a scan holds
     places.py     which place of a document is meant; from places of a prompt to those of a document
     attributions.py  from node scores to an explanation
