@@ -120,7 +120,13 @@ class Analyst(Protocol):
         """What could stand there instead, best first; empty where nothing passed all checks."""
         ...
 
-    async def call(self, method: str, params: Mapping[str, Any], priority: Priority) -> Any:
+    async def call(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        priority: Priority,
+        on_progress: OnProgress | None = None,
+    ) -> Any:
         """Any other verb of the engine, by its name on the wire."""
         ...
 

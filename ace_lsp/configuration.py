@@ -100,6 +100,17 @@ class Configuration:
         self._chosen = {} if name is None else {"model": {"name": name}}
         self.forget_files()
 
+    @property
+    def model_set(self) -> str:
+        """The model's name as it is set, whatever a person has chosen since."""
+        chosen, self._chosen = self._chosen, {}
+        self.forget_files()
+        try:
+            return self.worker_plan().engine["model"]["name"]
+        finally:
+            self._chosen = chosen
+            self.forget_files()
+
     def forget_files(self) -> None:
         """Read the projects' files anew at the next question."""
         self._resolved.clear()

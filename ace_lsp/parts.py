@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ace_lsp.configuration import Configuration
 from ace_lsp.features.commands import Commands
+from ace_lsp.features.editing import ModelEditor
 from ace_lsp.features.explaining import Explainer
 from ace_lsp.features.lenses import Lenses
 from ace_lsp.features.progress import ProgressBar
@@ -47,6 +48,7 @@ class Parts:
         self.watch.start(server.initialization_options)
         self.explainer = Explainer(server, self)
         self.regenerator = Regenerator(server, self)
+        self.editor = ModelEditor(server, self)
         self.reporter = Reporter(server, self)
         self.lenses = Lenses(server, self)
         self.workspace_scan = WorkspaceScan(server, self)

@@ -51,7 +51,9 @@ class AceServer(LanguageServer):
         self.client = Client()
         self.initialization_options: object = None
         self._log = ClientLog(self)
-        for register in (_lifecycle, _documents, _notebooks, _settings, _features, _commands, _controls):
+        for register in (_lifecycle, _documents, _notebooks, _settings, _features):
+            register(self)
+        for register in (_commands, _edits, _controls):
             register(self)
 
     @cached_property
@@ -197,6 +199,20 @@ def _commands(server: AceServer) -> None:
     @server.command("ace.switchModel")
     async def switch_model(name: Any = None) -> Any:
         return await server.parts.commands.switch_model(name)
+
+
+def _edits(server: AceServer) -> None:
+    @server.command("ace.edit.preview")
+    async def preview(what: Any = None) -> Any:
+        return await server.parts.commands.preview_edit(what)
+
+    @server.command("ace.edit.apply")
+    async def apply(what: Any = None) -> Any:
+        return await server.parts.commands.apply_edit(what)
+
+    @server.command("ace.edit.undo")
+    async def undo(what: Any = None) -> Any:
+        return await server.parts.commands.undo_edit(what)
 
 
 def _controls(server: AceServer) -> None:

@@ -92,7 +92,7 @@ class Sessions:
         session = self._sessions.get(unquote(unit.uri)) if unit is not None else None
         if session is None:
             raise NotAnalysed(f"expected a Python document that is open, got {uri!r}")
-        await self._configured()
+        await self.configured()
         settings = self.settings_of(session.unit)
         if (reason := _objection(session.unit, settings, asked=True)) is not None:
             raise NotAnalysed(reason)
@@ -127,11 +127,12 @@ class Sessions:
         task.add_done_callback(self._waiting.discard)
 
     async def _refresh_later(self, session: Session, priority: Priority) -> None:
-        await self._configured()
+        await self.configured()
         if session in self._sessions.values() and not session.busy:
             self._refresh(session, priority)
 
-    async def _configured(self) -> None:
+    async def configured(self) -> None:
+        """Wait until it is known what the user has set, or the client has had long enough to say it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._configuration.ready.wait()

@@ -70,8 +70,15 @@ class Verbs(ABC):
         result = await self._submit(job)
         return tuple(fix_from_wire(each) for each in result["fixes"])
 
-    async def call(self, method: str, params: Mapping[str, Any], priority: Priority) -> Any:
-        return await self._submit(Job(method=method, params=params, priority=priority))
+    async def call(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        priority: Priority,
+        on_progress: OnProgress | None = None,
+    ) -> Any:
+        hear = None if on_progress is None else _progress_to(on_progress)
+        return await self._submit(Job(method=method, params=params, priority=priority, on_note=hear))
 
 
 def _progress_to(on_progress: OnProgress) -> Callable[[str, Mapping[str, Any]], None]:

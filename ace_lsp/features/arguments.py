@@ -27,11 +27,17 @@ def range_of(command: str, value: object) -> types.Range:
     )
 
 
-def options_of(command: str, value: object, **defaults: Any) -> dict[str, Any]:
-    """Options by name, each of its default's type; null stands for none."""
+def values_of(command: str, value: object) -> dict[str, Any]:
+    """Values by name that somebody else checks; null stands for none."""
     given = {} if value is None else value
     if not isinstance(given, Mapping):
         raise JsonRpcInvalidParams(f"{command}: expected options by name, got {value!r}")
+    return dict(given)
+
+
+def options_of(command: str, value: object, **defaults: Any) -> dict[str, Any]:
+    """Options by name, each of its default's type; null stands for none."""
+    given = values_of(command, value)
     for name, option in given.items():
         if name not in defaults:
             raise JsonRpcInvalidParams(f"{command}: expected one of {', '.join(defaults)}, got {name!r}")

@@ -10,7 +10,8 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from ace_analysis.errors import AceError
-from ace_lsp.features.arguments import options_of, position_of, range_of, uri_of
+from ace_lsp.features.arguments import options_of, position_of, range_of, uri_of, values_of
+from ace_lsp.features.editing import NoText
 from ace_lsp.features.explaining import NothingThere
 from ace_lsp.features.progress import CancelledByPerson, watched
 from ace_lsp.features.regenerating import NoPlace
@@ -107,6 +108,24 @@ class Commands:
         await self._parts.watch.choose_model(name)
         return {"model": self._parts.configuration.worker_plan().engine["model"]["name"]}
 
+    async def preview_edit(self, what: object = None) -> dict[str, Any]:
+        """What an edit of the model would change, and what it would do: shown, and returned."""
+        request = _edit_of("ace.edit.preview", what)
+        async with _told():
+            return await self._parts.editor.preview(request)
+
+    async def apply_edit(self, what: object = None) -> dict[str, Any]:
+        """Edit the model, once a person has seen the preview and says so, and take the edited one."""
+        request = _edit_of("ace.edit.apply", what)
+        async with _told():
+            return await self._parts.editor.apply(request)
+
+    async def undo_edit(self, what: object = None) -> dict[str, Any]:
+        """Take an edit back, the last of the model in use if none is named."""
+        wanted = options_of("ace.edit.undo", what, name="", edit="")
+        async with _told():
+            return await self._parts.editor.undo(wanted["name"] or None, wanted["edit"] or None)
+
     async def pause(self) -> None:
         """Analyse nothing until `ace.resume`, unless a person asks for it."""
         self._parts.sessions.pause()
@@ -143,6 +162,13 @@ class Commands:
         }
 
 
+def _edit_of(command: str, what: object) -> dict[str, Any]:
+    request = values_of(command, what)
+    if request.get("uri") is not None:
+        uri_of(command, request["uri"])
+    return request
+
+
 @contextlib.asynccontextmanager
 async def _told() -> AsyncIterator[None]:
     """What goes wrong on the way is the command's answer, in words for a person."""
@@ -150,5 +176,5 @@ async def _told() -> AsyncIterator[None]:
         yield
     except CancelledByPerson as error:
         raise JsonRpcException("cancelled", types.LSPErrorCodes.RequestCancelled) from error
-    except (NotAnalysed, NothingThere, NoPlace, NoWorkspace, NoDocument, AceError) as error:
+    except (NotAnalysed, NothingThere, NoPlace, NoWorkspace, NoDocument, NoText, AceError) as error:
         raise JsonRpcException(str(error), types.LSPErrorCodes.RequestFailed) from error

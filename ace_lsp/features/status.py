@@ -94,5 +94,7 @@ def sentence_of(status: Status, paused: bool = False) -> str:
     if (model := status.info.get("model")) is not None:
         dtype = str(status.info.get("dtype", "")).removeprefix("torch.")
         place = " ".join(filter(None, (str(status.info.get("device", "")), dtype)))
+        if (base := status.info.get("edited_from")) is not None:
+            model = f"{model} (edited from {base})"
         parts.append(f"{model} on {place}" if place else str(model))
     return ": ".join(parts)

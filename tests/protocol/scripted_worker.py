@@ -18,6 +18,13 @@ and two fixes for any stretch, GOOD and FINE, unless the text has one of
     NO_FIX        none is found
     TESTED        the first one has passed the user's tests
 
+and edits of the model under names that are kept beside the journal; an edited model finds nothing. Of the
+request's `kind`
+
+    unknown       it is refused
+    slow          two seconds before the edit is planned or written, ended by a cancel
+    slow_apply    two seconds before it is written
+
 What was asked goes into the journal, one JSON value per line.
 """
 
@@ -59,6 +66,7 @@ parser.add_argument("--die-on-fix", action="store_true")
 arguments = parser.parse_args()
 
 known: set[str] = set()
+model = "toy"
 
 
 def note(what: str, **more: Any) -> None:
@@ -82,11 +90,15 @@ def load(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
         time.sleep(0.02)
         if job.cancelled():
             raise Cancelled("cancelled")
-    return {**info(desk, job), "model": settings["model"]["name"]}
+    global model
+    model = settings["model"]["name"]
+    return info(desk, job)
 
 
 def info(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
-    return {"model": "toy", "device": "cpu", "dtype": "float32", "methods": sorted(worker.METHODS)}
+    edited = {"edited_from": edits()[model]["base"]} if edits().get(model, {}).get("edits") else {}
+    methods = sorted(worker.METHODS)
+    return {"model": model, "device": "cpu", "dtype": "float32", "methods": methods, **edited}
 
 
 def scan(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
@@ -100,7 +112,8 @@ def scan(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
         if not from_cache:
             obey(job, part)
             known.add(key)
-        findings = tuple(found(scope.span.start + match.start()) for match in re.finditer("BUG", part))
+        places = [] if "edited_from" in info(desk, job) else re.finditer("BUG", part)
+        findings = tuple(found(scope.span.start + match.start()) for match in places)
         report = ScopeReport(scope=scope.span, name=scope.name, findings=findings, from_cache=from_cache)
         job.notify("ace/scope", {"id": job.id, "scope": to_wire(report)})
         reports.append(to_wire(report))
@@ -198,6 +211,56 @@ def fix(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     return {"fixes": [fix_to_wire(each) for each in fixes]}
 
 
+def edits() -> dict[str, Any]:
+    """What the ledger has: by name, the base and how many edits."""
+    ledger = arguments.journal.with_suffix(".edits")
+    return json.loads(ledger.read_text()) if ledger.exists() else {}
+
+
+def write_edits(entries: dict[str, Any]) -> None:
+    arguments.journal.with_suffix(".edits").write_text(json.dumps(entries))
+
+
+def preview_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    request = job.get("request")
+    note("preview", request=request)
+    if request.get("kind") == "unknown":
+        raise InputError("expected a kind that has error features (comparison), got 'unknown'")
+    if request.get("kind") == "slow":
+        wait(job, 2.0)
+    return receipt_of(request)
+
+
+def receipt_of(request: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": request.get("name") or "toy-edit1",
+        "sha256": "ab" * 32,
+        "fingerprint_before": f"print of {model}",
+        "told": "layer 1 mlp.down: 3 rows change\n  perplexity: 5.1 -> 5.2",
+    }
+
+
+def apply_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    request = job.get("request")
+    note("apply", request=request, fingerprint=job.get("fingerprint"))
+    if request.get("kind") in ("slow", "slow_apply"):
+        wait(job, 2.0)
+    receipt, kept = receipt_of(request), edits()
+    entry = kept.get(receipt["name"], {"base": model, "edits": 0})
+    write_edits({**kept, receipt["name"]: {**entry, "edits": entry["edits"] + 1}})
+    return receipt
+
+
+def undo_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
+    kept, name = edits(), job.params.get("name") or model
+    note("undo", name=name)
+    if not kept.get(name, {}).get("edits"):
+        raise ModelNotFound(f"expected an edited model (none yet), got {name!r}")
+    entry = {**kept[name], "edits": kept[name]["edits"] - 1}
+    write_edits({**kept, name: entry})
+    return {**receipt_of({"name": name}), "base": entry["base"], "left": entry["edits"]}
+
+
 def wait(job: worker.Job, seconds: float) -> None:
     """Work that takes so long, tells how far it is and can be cancelled."""
     end = time.monotonic() + seconds
@@ -218,5 +281,8 @@ def found(start: int) -> Finding:
 if __name__ == "__main__":
     worker.METHODS.update(
         {"ace/load": load, "ace/info": info, "ace/scan": scan, "ace/explain": explain, "ace/fix": fix}
+    )
+    worker.METHODS.update(
+        {"ace/edit/preview": preview_edit, "ace/edit/apply": apply_edit, "ace/edit/undo": undo_edit}
     )
     worker.main()
