@@ -281,6 +281,28 @@ def test_questions_wait_until_nobody_types(nvim: Neovim) -> None:
     assert nvim.until("return vim.g.answer") == "Yes"
 
 
+def test_the_model_is_edited_when_it_is_agreed_to_and_the_edit_is_undone(nvim: Neovim, scripted: Any) -> None:
+    nvim.lua(
+        "vim.ui.select = function(items, options, choose) vim.g.asked = options.prompt choose(items[1]) end"
+    )
+    nvim.lua("vim.cmd('Ace edit preview BUG mu=2')")
+    nvim.says("3 rows change")
+    (preview,) = scripted.heard("preview")
+    assert preview["request"]["words"] == ["BUG"] and preview["request"]["mu"] == 2
+    assert "BUG" in preview["request"]["texts"][0] and nvim.lua("return vim.g.asked") is None
+    nvim.lua("vim.cmd('Ace edit apply latents=3,5 reason=why')")
+    nvim.says("the model is toy-edit1 now")
+    assert "toy-edit1" in nvim.lua("return vim.g.asked")
+    (apply,) = scripted.heard("apply")
+    assert apply["request"] == {"latents": [3, 5], "reason": "why", "name": "toy-edit1"}
+    nvim.until("return #vim.diagnostic.get(0) == 0")
+    nvim.lua("vim.cmd('Ace edit undo')")
+    nvim.says("of toy-edit1 is undone")
+    nvim.until("return #vim.diagnostic.get(0) > 0")
+    nvim.lua("pcall(vim.cmd, 'Ace edit')")
+    nvim.says("expected :Ace edit preview, apply or undo, got none")
+
+
 def test_words_are_completed_and_unknown_ones_told(nvim: Neovim) -> None:
     def complete(line: str) -> list[str]:
         return nvim.lua("return vim.fn.getcompletion(..., 'cmdline')", line)
@@ -288,6 +310,7 @@ def test_words_are_completed_and_unknown_ones_told(nvim: Neovim) -> None:
     assert complete("Ace st") == ["status"]
     assert {"why", "fix", "report", "workspace", "pause"} <= set(complete("Ace "))
     assert complete("Ace restart s") == ["server"]
+    assert complete("Ace edit ") == ["apply", "preview", "undo"]
     assert complete("Ace why x") == []
     nvim.lua("pcall(vim.cmd, 'Ace nonsense')")
     nvim.says("expected one of analyze")

@@ -97,6 +97,49 @@ local function model(arguments, _, bufnr)
   end
 end
 
+local AS_TEXT = { kind = true, direction = true, name = true, reason = true, component = true }
+
+--- What is to go, from the words of a command line: `kind=comparison mu=2`, or words of the buffer.
+---@param words string[]
+---@param bufnr integer
+---@return table
+local function edit_of(words, bufnr)
+  local request, forgotten = {}, {}
+  for _, word in ipairs(words) do
+    local name, value = word:match('^(%a+)=(.+)$')
+    if name == 'latents' then
+      request.latents = vim.tbl_map(tonumber, vim.split(value, ','))
+    elseif name then
+      request[name] = AS_TEXT[name] and value or tonumber(value) or value
+    else
+      table.insert(forgotten, word)
+    end
+  end
+  if #forgotten > 0 then
+    request.words, request.uri = forgotten, vim.uri_from_bufnr(bufnr)
+  end
+  return request
+end
+
+local EDITS = { preview = 'planning an edit', apply = 'editing the model', undo = 'taking an edit back' }
+
+local function edit(arguments, _, bufnr)
+  local what, rest = arguments[1] or '', vim.list_slice(arguments, 2)
+  if not EDITS[what] then
+    local told = ('expected :Ace edit preview, apply or undo, got %s'):format(what == '' and 'none' or what)
+    return client_of.say(told, vim.log.levels.ERROR)
+  end
+  local client = client_of.expect(bufnr, what == 'undo')
+  if client then
+    local request = what == 'undo' and { name = rest[1] } or edit_of(rest, bufnr)
+    client_of.run(client, {
+      command = 'ace.edit.' .. what,
+      arguments = { next(request) and request or vim.empty_dict() },
+      doing = EDITS[what],
+    })
+  end
+end
+
 local function restart(arguments, _, bufnr)
   if arguments[1] == 'server' then
     require('ace.server').restart()
@@ -170,6 +213,13 @@ local subcommands = {
     run = model,
     words = function()
       return require('ace.server').models()
+    end,
+  },
+  edit = {
+    about = 'edit the model: `preview`, `apply` or `undo`',
+    run = edit,
+    words = function()
+      return { 'apply', 'preview', 'undo' }
     end,
   },
   pull = {
