@@ -48,6 +48,24 @@ async def test_a_tiny_model_finds_the_same_in_the_editor_as_the_engine_does_itse
         assert (await editor.command("ace.showStatus")).info["device"] == "cpu"
 
 
+async def test_an_edited_tiny_model_is_taken_and_taken_back(start, random_bundle):
+    model = {"model": {"name": str(random_bundle), "device": "cpu", "dtype": "float32"}}
+    async with start("vscode", worker=LOCAL, **model) as editor:
+        editor.patience, editor.answers = LONG, "Apply"
+        base = (await editor.command("ace.edit.preview", {"direction": "latent:3"})).fingerprint_before
+        made = await editor.command("ace.edit.apply", {"direction": "latent:3", "name": "of-the-server"})
+        assert made.applied, made
+        editor.open(EXAMPLE.as_uri(), EXAMPLE.read_text())
+        await editor.command("ace.analyzeFile", EXAMPLE.as_uri())
+        info = (await editor.command("ace.showStatus")).info
+        assert info["model"] == "of-the-server" and info["edited_from"]
+        assert info["fingerprint"] == made.receipt["fingerprint_after"] != base
+        assert (await editor.command("ace.edit.undo")).left == 0
+        await editor.command("ace.analyzeFile", EXAMPLE.as_uri())
+        info = (await editor.command("ace.showStatus")).info
+        assert info["fingerprint"] == base and "edited_from" not in info
+
+
 async def test_a_model_that_is_not_here_says_how_to_get_it_once(start):
     async with start("bare", worker=LOCAL, model={"name": "smollm2-135m-instruct"}) as editor:
         editor.patience = LONG
