@@ -8,6 +8,9 @@ from typing import Any
 
 from ace_lsp.analyst import Priority
 
+ONCE = ("ace/edit/apply", "ace/edit/undo")
+"""What is not begun again after a worker has ended in the midst of it: it may have been done."""
+
 _numbers = itertools.count()
 
 
@@ -38,6 +41,11 @@ class Job:
     def yields(self) -> bool:
         """Whether it makes way for something that a person waits for."""
         return self.priority >= Priority.OTHER
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it does no harm to do it twice."""
+        return self.method not in ONCE
 
     def again(self) -> None:
         """Get ready for another run."""

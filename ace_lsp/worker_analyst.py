@@ -215,6 +215,9 @@ class WorkerAnalyst(Verbs):
             job.future.set_result(reply.result())
         elif isinstance(error, WorkerRefused) and not job.preempted:
             job.future.set_exception(error)
+        elif not job.repeats:
+            told = "the worker ended meanwhile; `ace edit list` tells whether it was done"
+            job.future.set_exception(AnalystError(told))
         elif job.crashes > 1:
             job.future.set_exception(AnalystError(f"{error} twice at the same job, which was given up"))
         else:

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 APPLY, CANCEL = "Apply", "Cancel"
 REFUSED = "cancelled"
 UNASKED = (
-    "This editor asked nobody whether the model is to be edited, so nothing was written."
-    " In a terminal `ace edit apply` does it."
+    "nobody agreed to the edit, so nothing was written. Where an editor can't ask, `ace edit apply` makes it"
+    " in a terminal."
 )
 
 

@@ -24,6 +24,7 @@ request's `kind`
     unknown       it is refused
     slow          two seconds before the edit is planned or written, ended by a cancel
     slow_apply    two seconds before it is written
+    dies          the process ends once it is written
 
 What was asked goes into the journal, one JSON value per line.
 """
@@ -248,6 +249,8 @@ def apply_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     receipt, kept = receipt_of(request), edits()
     entry = kept.get(receipt["name"], {"base": model, "edits": 0})
     write_edits({**kept, receipt["name"]: {**entry, "edits": entry["edits"] + 1}})
+    if request.get("kind") == "dies":
+        os._exit(9)
     return receipt
 
 

@@ -180,6 +180,15 @@ async def test_what_can_not_be_done_is_told(start, command, request_, code, told
         assert editor.asked == [] and editor.journal("apply") == []
 
 
+async def test_what_the_worker_dies_of_is_not_done_twice(start):
+    async with start(**SET) as editor:
+        editor.answers = "Apply"
+        with pytest.raises(JsonRpcException, match="`ace edit list` tells whether it was done"):
+            await editor.command("ace.edit.apply", {"kind": "dies"})
+        assert (await editor.command("ace.edit.undo", {"name": "toy-edit1"})).left == 0
+        assert len(editor.journal("apply")) == 1
+
+
 @pytest.mark.parametrize(
     ("what", "told"),
     [({"name": "none"}, "expected an edited model"), ({"name": 3}, "name: expected str, got 3")],
