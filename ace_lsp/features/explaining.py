@@ -74,6 +74,7 @@ class Explainer:
         self._parts = parts
         self._asked: WeakKeyDictionary[Unit, dict[tuple[int, bool], _Asked]] = WeakKeyDictionary()
         """By version of a unit, and by what was asked: an offset, and whether what is expected there."""
+        self._ahead: WeakKeyDictionary[Session, asyncio.Task[None]] = WeakKeyDictionary()
         self._pages_of: tuple[str, ...] = ()
         self._pages = LatentPages("", "", "")
 
@@ -94,7 +95,10 @@ class Explainer:
     def ahead(self, session: Session) -> None:
         """Have the likeliest findings explained while nothing else is to do."""
         if self._parts.sessions.settings_of(session.unit).server.explain_ahead and self._may_ask():
-            session.attach(asyncio.ensure_future(self._explain_ahead(session)))
+            if (before := self._ahead.get(session)) is not None:
+                before.cancel()
+            self._ahead[session] = task = asyncio.ensure_future(self._explain_ahead(session))
+            session.attach(task)
 
     async def _explain_ahead(self, session: Session) -> None:
         await asyncio.sleep(REST)
