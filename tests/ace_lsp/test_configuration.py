@@ -101,6 +101,13 @@ def test_the_worker_is_told_the_first_folders_model_and_never_what_to_hide(proje
     assert plan.engine["check"]["ignore"] == ()
 
 
+def test_what_is_set_is_known_while_another_model_is_chosen():
+    mine = configuration(options={"model": {"name": "set"}})
+    mine.choose_model("chosen")
+    assert mine.model_set == "set"
+    assert mine.worker_plan().engine["model"]["name"] == "chosen"
+
+
 def test_a_worker_serves_for_other_thresholds_and_not_for_another_model():
     plans = {
         name: configuration(options=options).worker_plan().identity

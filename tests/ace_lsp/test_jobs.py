@@ -27,6 +27,12 @@ async def test_a_job_that_runs_again_keeps_its_place():
     assert await queue.take(1) is first
 
 
+async def test_what_may_have_been_done_is_not_begun_again():
+    assert job(Priority.COMMAND).repeats
+    for method in ("ace/edit/apply", "ace/edit/undo"):
+        assert not Job(method=method, params={}, priority=Priority.COMMAND).repeats
+
+
 async def test_taking_from_an_empty_queue_ends_with_the_time_out_or_with_a_job():
     queue = JobQueue()
     assert await queue.take(0.01) is None

@@ -114,6 +114,18 @@ async def test_a_second_edit_of_a_model_is_seen_and_taken_back_alone(start):
         assert names[:3] == ["toy", "toy-edit1", "toy-edit1"] and names[-1] == "toy"
 
 
+async def test_the_base_is_taken_also_where_the_edited_model_is_the_one_that_is_set(start):
+    async with start(configuration=SET) as editor:
+        editor.answers = "Apply"
+        await editor.command("ace.edit.apply", EDIT)
+        await editor.command("ace.switchModel", "toy-edit1")
+        editor.configure({"model": {"name": "toy-edit1"}})
+        editor.open(URI, BUGGY)
+        assert (await editor.command("ace.analyzeFile", URI)).findings == 0
+        assert (await editor.command("ace.edit.undo")).model == "toy"
+        assert (await editor.command("ace.analyzeFile", URI)).findings == 1
+
+
 async def test_undoing_an_edit_of_a_model_that_is_not_used_changes_nothing_here(start):
     async with start(**SET) as editor:
         editor.answers = "Apply"
