@@ -22,8 +22,8 @@ and edits of the model under names that are kept beside the journal; an edited m
 request's `kind`
 
     unknown       it is refused
-    slow          two seconds before the edit is planned or written, ended by a cancel
-    slow_apply    two seconds before it is written
+    slow          ten seconds before the edit is planned or written, ended by a cancel
+    slow_apply    ten seconds before it is written
     dies          the process ends once it is written
 
 What was asked goes into the journal, one JSON value per line.
@@ -228,7 +228,7 @@ def preview_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     if request.get("kind") == "unknown":
         raise InputError("expected a kind that has error features (comparison), got 'unknown'")
     if request.get("kind") == "slow":
-        wait(job, 2.0)
+        wait(job, 10.0)
     return receipt_of(request)
 
 
@@ -245,7 +245,7 @@ def apply_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     request = job.get("request")
     note("apply", request=request, fingerprint=job.get("fingerprint"))
     if request.get("kind") in ("slow", "slow_apply"):
-        wait(job, 2.0)
+        wait(job, 10.0)
     receipt, kept = receipt_of(request), edits()
     entry = kept.get(receipt["name"], {"base": model, "edits": 0})
     write_edits({**kept, receipt["name"]: {**entry, "edits": entry["edits"] + 1}})

@@ -147,7 +147,7 @@ async def test_cancelling_leaves_nothing(start, profile, kind, at):
 
         def bar():
             for token, reports in editor.client.progress_reports.items():
-                if getattr(reports[0], "title", None) == title and len(reports) > 1:
+                if len(reports) > 1 and getattr(reports[0], "title", None) == title:
                     return token
             return None
 
