@@ -145,11 +145,17 @@ class Typist:
         return [self.answers.pop(number)[0] - self.asked[number] for number in asked]
 
     def rest(self) -> Any:
-        """The status once everything that was typed is analysed."""
+        """The status once everything that was typed is analysed and explained ahead of hovers."""
         for uri in self.lines:
             self.command("ace.analyzeFile", uri)
-        time.sleep(0.5)
-        return self.command("ace.showStatus", {"show": False})
+        end, seen = time.monotonic() + PATIENCE, {}
+        while time.monotonic() < end:
+            time.sleep(1.0)
+            status = self.command("ace.showStatus", {"show": False})
+            if all(status[name] == seen.get(name) for name in ("tasks", "requests")):
+                break
+            seen = status
+        return status
 
     def check_published(self) -> None:
         """Every finding that was shown stands where its version has one, and versions never go back."""

@@ -79,13 +79,27 @@ export class Workbench {
     });
   }
 
+  /** Where the n-th marked place is, once it is drawn: a squiggle is taken away and drawn anew when a view changes. */
+  async place(index = 0, timeout = SOON) {
+    const end = Date.now() + timeout;
+    for (;;) {
+      const box = await this.squiggles()
+        .nth(index)
+        .boundingBox({ timeout: Math.max(1, end - Date.now()) })
+        .catch(() => null);
+      if (box) return box;
+      if (Date.now() > end) throw new Error(`marked place ${index} is not drawn`);
+      await this.page.waitForTimeout(100);
+    }
+  }
+
   /** Point at the n-th marked place until its hover says `text`; a hover may come before the explanation. */
   async hover(text, timeout = SOON, index = 0) {
     const end = Date.now() + timeout;
     const shown = this.page.locator(".monaco-hover:visible", { hasText: text }).first();
     while (!(await shown.isVisible())) {
       if (Date.now() > end) throw new Error(`no hover with ${text}`);
-      const { x, y, width, height } = await this.squiggles().nth(index).boundingBox();
+      const { x, y, width, height } = await this.place(index, timeout);
       await this.page.mouse.move(x + width / 2, y - 200);
       await this.page.waitForTimeout(400);
       await this.page.mouse.move(x + width / 2, y + height / 2, { steps: 4 });
@@ -96,7 +110,7 @@ export class Workbench {
 
   /** Put the cursor into the n-th marked place. */
   async enter(index = 0) {
-    const { x, y, width, height } = await this.squiggles().nth(index).boundingBox();
+    const { x, y, width, height } = await this.place(index);
     await this.page.mouse.click(x + width / 2, y + height / 2);
   }
 
