@@ -38,7 +38,7 @@ from ace_analysis.evaluation.attribution_prompts import (
 )
 from ace_analysis.evaluation.attribution_records import Records
 from ace_analysis.evaluation.attribution_recovery import RecoveryOptions, measure_recovery
-from ace_analysis.evaluation.attribution_report import report_of, told
+from ace_analysis.evaluation.attribution_report import report_of
 from ace_analysis.evaluation.held_out import KEPT, installed_functions
 from ace_analysis.evaluation.known_circuits import TASKS
 from ace_analysis.features.bundle import Bundle
@@ -110,7 +110,7 @@ def run_attribution(
         options = RecoveryOptions(models=request.models)
         found = measure_recovery(options, progress=progress, cancelled=cancelled)
         report["recovery"] = {
-            name: {task: told(each) for task, each in tasks.items()} for name, tasks in found.items()
+            name: {task: each.as_json() for task, each in tasks.items()} for name, tasks in found.items()
         }
     return report
 

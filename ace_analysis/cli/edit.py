@@ -4,6 +4,7 @@ The weights that were downloaded are never touched: an edit is a new name, which
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,62 +68,44 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON value on st
 Name = Annotated[str, typer.Argument(help="An edited model; see `ace edit list`.")]
 
 
-@edit_app.command("plan")
-def plan_command(  # noqa: PLR0913 - a command's parameters are its options
-    word: Words = None,
-    text: Texts = None,
-    latent: Latents = None,
-    kind: Kind = None,
-    direction: Direction = None,
-    layer: Layer = None,
-    component: Component = "mlp_out",
-    strength: Strength = 1.0,
-    mu: Mu = 4.0,
-    tau: Tau = 0.5,
-    reason: Reason = "",
-    name: NewName = None,
-    measure: Measure = True,
-    model: Model = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """What an edit would change, and what it would do; nothing is written."""
-    asked = {"words": word, "latents": latent, "kind": kind, "direction": direction, "layer": layer}
-    asked |= {"component": component, "strength": strength, "mu": mu, "tau": tau, "reason": reason}
-    asked |= {"name": name, "measure": measure, "texts": _texts(text)}
-    overrides = {"model": {"name": model, "device": device, "dtype": dtype}}
-    raise typer.Exit(_edit(asked, overrides, write=False, as_json=as_json, quiet=quiet))
+def _command(*, write: bool) -> Callable[..., None]:
+    """Planning and applying take the same options; `write` is what tells them apart."""
+
+    def command(  # noqa: PLR0913 - a command's parameters are its options
+        word: Words = None,
+        text: Texts = None,
+        latent: Latents = None,
+        kind: Kind = None,
+        direction: Direction = None,
+        layer: Layer = None,
+        component: Component = "mlp_out",
+        strength: Strength = 1.0,
+        mu: Mu = 4.0,
+        tau: Tau = 0.5,
+        reason: Reason = "",
+        name: NewName = None,
+        measure: Measure = True,
+        model: Model = None,
+        device: Device = None,
+        dtype: Dtype = None,
+        as_json: AsJson = False,
+        quiet: Quiet = False,
+    ) -> None:
+        asked = {"words": word, "latents": latent, "kind": kind, "direction": direction, "layer": layer}
+        asked |= {"component": component, "strength": strength, "mu": mu, "tau": tau, "reason": reason}
+        asked |= {"name": name, "measure": measure, "texts": _texts(text)}
+        overrides = {"model": {"name": model, "device": device, "dtype": dtype}}
+        raise typer.Exit(_edit(asked, overrides, write=write, as_json=as_json, quiet=quiet))
+
+    return command
 
 
-@edit_app.command("apply")
-def apply_command(  # noqa: PLR0913 - a command's parameters are its options
-    word: Words = None,
-    text: Texts = None,
-    latent: Latents = None,
-    kind: Kind = None,
-    direction: Direction = None,
-    layer: Layer = None,
-    component: Component = "mlp_out",
-    strength: Strength = 1.0,
-    mu: Mu = 4.0,
-    tau: Tau = 0.5,
-    reason: Reason = "",
-    name: NewName = None,
-    measure: Measure = True,
-    model: Model = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Write an edit under a new name; the weights that it was made from stay as they are."""
-    asked = {"words": word, "latents": latent, "kind": kind, "direction": direction, "layer": layer}
-    asked |= {"component": component, "strength": strength, "mu": mu, "tau": tau, "reason": reason}
-    asked |= {"name": name, "measure": measure, "texts": _texts(text)}
-    overrides = {"model": {"name": model, "device": device, "dtype": dtype}}
-    raise typer.Exit(_edit(asked, overrides, write=True, as_json=as_json, quiet=quiet))
+edit_app.command("plan", help="What an edit would change, and what it would do; nothing is written.")(
+    _command(write=False)
+)
+edit_app.command(
+    "apply", help="Write an edit under a new name; the weights that it was made from stay as they are."
+)(_command(write=True))
 
 
 @edit_app.command("list")

@@ -16,14 +16,12 @@ from torch import Tensor, nn
 
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.errors import InputError
+from ace_analysis.model.edits import add_rows, rows_of
 
 EditedModule = Literal["mlp.down", "mlp.down.bias", "attn.o", "attn.o.bias", "embedding"]
 MODULES: tuple[EditedModule, ...] = get_args(EditedModule)
 EMBEDDING_LAYER = -1
 """The layer that a change of the embedding names."""
-
-_CHUNK = 8192
-"""Rows that are changed at once: an embedding has many, and fp64 takes room."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -92,11 +90,7 @@ def apply_deltas(model: Any, deltas: Sequence[RowDelta]) -> None:
     """
     anatomy = Anatomy.of(model)
     for matrix, delta in _checked(anatomy, deltas):
-        right = delta.right.double().to(matrix.device)
-        parts = zip(_rows(delta, matrix).split(_CHUNK), delta.left.split(_CHUNK), strict=True)
-        for rows, left in parts:
-            change = left.double().to(matrix.device) @ right
-            matrix[rows] = (matrix[rows].double() + change).to(matrix.dtype)
+        add_rows(matrix, delta.rows, delta.left, delta.right)
 
 
 @contextmanager
@@ -106,7 +100,7 @@ def with_deltas(model: Any, deltas: Sequence[RowDelta]) -> Iterator[None]:
     kept = [
         (matrix, rows, matrix[rows].detach().clone())
         for matrix, delta in _checked(anatomy, deltas)
-        for rows in [_rows(delta, matrix)]
+        for rows in [rows_of(matrix, delta.rows)]
     ]
     try:
         apply_deltas(model, deltas)
@@ -134,11 +128,6 @@ def _checked(anatomy: Anatomy, deltas: Sequence[RowDelta]) -> list[tuple[Tensor,
             )
         found.append((matrix, delta))
     return found
-
-
-def _rows(delta: RowDelta, matrix: Tensor) -> Tensor:
-    rows = delta.rows if delta.rows is not None else range(len(matrix))
-    return torch.tensor(list(rows), dtype=torch.long, device=matrix.device)
 
 
 def is_tied(model: Any) -> bool:

@@ -6,7 +6,6 @@
 A bundle may have some or none: only the erasing of concepts needs one.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ace_analysis.errors import BundleError, FingerprintError, StorageError
 from ace_analysis.features.bundle_files import write_json
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.storage import CODER_FILE, CoderDtype, load_own_coder, save_sparse_coder
+from ace_analysis.model.disk import sha256_of
 
 FOLDER = "disentanglers"
 ABOUT = "disentangler.json"
@@ -55,7 +55,7 @@ class Disentangler:
             "model": self.model,
             "fingerprint": self.fingerprint,
             "layer": self.layer,
-            "sha256": _sum_of(path),
+            "sha256": sha256_of(path),
             "card": dict(self.card),
         }
         try:
@@ -87,7 +87,7 @@ def load_disentangler(folder: Path) -> Disentangler:
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: this disentangler is damaged or incomplete ({error!r})") from error
     coder = load_own_coder(folder)
-    if (got := _sum_of(folder / CODER_FILE)) != expected:
+    if (got := sha256_of(folder / CODER_FILE)) != expected:
         raise BundleError(
             f"{folder / CODER_FILE}: damaged, expected the SHA-256 {expected[:16]}…, got {got[:16]}…"
         )
@@ -122,8 +122,3 @@ def find_disentangler(bundle: Path, layer: int | None = None) -> Disentangler:
             " train one with `ace train disentangler --layer`"
         )
     return load_disentangler(found[at])
-
-
-def _sum_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from ace_analysis.editing.ledger_files import (
     bytes_of,
     clear_unnamed,
     ledger_locked,
+    sha256_of_content,
     write_changes,
     write_description,
 )
@@ -197,9 +198,7 @@ class EditLedger:
 
 
 def _receipt(edit: Edit, name: str, before: LedgerEntry, content: bytes) -> EditReceipt:
-    import hashlib
-
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = sha256_of_content(content)
     plan = EditPlan(tuple(edit.deltas), edit.parameters)
     checksums = [*(each.sha256 for each in before.edits), sha256]
     return EditReceipt(

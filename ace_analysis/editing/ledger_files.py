@@ -58,9 +58,14 @@ def bytes_of(deltas: Sequence[RowDelta], fingerprint: str) -> bytes:
     return save(tensors, {METADATA: json.dumps(described)})
 
 
+def sha256_of_content(content: bytes) -> str:
+    """What an edit's file is called, and its receipt is known by."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def write_changes(folder: Path, content: bytes) -> str:
     """Write an edit's file; its sha256, which is its name."""
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = sha256_of_content(content)
     with storing(folder, len(content) + _ROOM):
         _write(folder / f"{sha256}.safetensors", content)
     return sha256

@@ -1,6 +1,5 @@
 """From the records of a measurement to what is told: agreement, cost, speed and curves, as plain data."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -67,7 +66,7 @@ LINEAR = "exact, target linear"
 
 
 def _correlations(groups: dict[str, Row | None]) -> Row:
-    return {name: None if each is None else told(Interval(**each)) for name, each in groups.items()}
+    return {name: None if each is None else Interval(**each).as_json() for name, each in groups.items()}
 
 
 def _costs(records: Records, names: Sequence[str], options: AttributionOptions) -> Row:
@@ -122,18 +121,9 @@ def _curve(curves: Curves) -> Row:
         "shares": list(curves.shares),
         "by_push": list(curves.by_push),
         "by_size": list(curves.by_size),
-        "cpr": told(curves.cpr),
-        "cmd": told(curves.cmd),
+        "cpr": curves.cpr.as_json(),
+        "cmd": curves.cmd.as_json(),
     }
-
-
-def told(interval: Interval) -> Row:
-    """An interval as JSON: null where a bound is not a number."""
-
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else value
-
-    return {name: number(getattr(interval, name)) for name in ("value", "low", "high")}
 
 
 def _median(values: Sequence[float]) -> float | None:

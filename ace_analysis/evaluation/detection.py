@@ -246,14 +246,11 @@ def _sample_json(sample: Sample) -> dict[str, Any]:
 
 def _part_json(part: Part) -> dict[str, Any]:
     scorers = {
-        name: {each.name: _interval_json(getattr(measured, each.name)) for each in fields(Detection)}
+        name: {each.name: _told(getattr(measured, each.name)) for each in fields(Detection)}
         for name, measured in part.scorers.items()
     }
     return {"name": part.name, "mutants": part.mutants, "scorers": scorers}
 
 
-def _interval_json(interval: Interval | None) -> dict[str, float | None] | None:
-    if interval is None:
-        return None
-    bounds = {name: getattr(interval, name) for name in ("value", "low", "high")}
-    return {name: None if np.isnan(bound) else bound for name, bound in bounds.items()}
+def _told(interval: Interval | None) -> dict[str, float | None] | None:
+    return None if interval is None else interval.as_json()

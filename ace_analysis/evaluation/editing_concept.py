@@ -32,7 +32,6 @@ from ace_analysis.evaluation.editing import (
     silence_of,
 )
 from ace_analysis.evaluation.ledger import Ledger
-from ace_analysis.evaluation.statistics import Interval
 from ace_analysis.features.harvest import read_shard, tree_of_tokens
 from ace_analysis.features.sparse_coder import SparseCoder
 
@@ -134,19 +133,15 @@ def report(gauge: Gauge, arms: dict[str, Sequence[RowDelta]], telling: Telling) 
 def compared(before: Sequence[Measured], after: Sequence[Measured]) -> dict[str, Any]:
     """Shares with intervals over projects, as JSON."""
     return {
-        "probability_fall": _interval(fall_of(before, after)),
-        "activation_fall": _interval(silence_of(before, after)),
-        "perplexity_near": _interval(perplexity_change(before, after, True)),
-        "perplexity_other": _interval(perplexity_change(before, after, False)),
+        "probability_fall": fall_of(before, after).as_json(),
+        "activation_fall": silence_of(before, after).as_json(),
+        "perplexity_near": perplexity_change(before, after, True).as_json(),
+        "perplexity_other": perplexity_change(before, after, False).as_json(),
     }
 
 
 def norm_of(deltas: Sequence[RowDelta]) -> float:
     return float(sum(float(each.dense().double().pow(2).sum()) for each in deltas) ** 0.5)
-
-
-def _interval(value: Interval) -> dict[str, float | None]:
-    return {name: None if each != each else each for name, each in asdict(value).items()}
 
 
 def _removals(pisces: PISCES, coder: SparseCoder, concept: Concept) -> dict[str, Sequence[RowDelta]]:

@@ -93,9 +93,9 @@ def summary(attempts: Mapping[str, Sequence[Attempt]], base: str) -> dict[str, A
     return {
         name: {
             "tasks": len(tried),
-            **{measure: as_json(_mean(tried, measure)) for measure in MEASURES},
-            "gain_first": None if name == base else as_json(_gain(tried, attempts[base], "first")),
-            "gain_any": None if name == base else as_json(_gain(tried, attempts[base], "any")),
+            **{measure: _mean(tried, measure).as_json() for measure in MEASURES},
+            "gain_first": None if name == base else _gain(tried, attempts[base], "first").as_json(),
+            "gain_any": None if name == base else _gain(tried, attempts[base], "any").as_json(),
             "offered": float(np.mean([len(each.offered) for each in tried])),
             "median_seconds": float(np.median([each.seconds for each in tried])),
         }
@@ -112,11 +112,6 @@ def _gain(tried: Sequence[Attempt], base: Sequence[Attempt], measure: str) -> In
         one.measure(measure) - other.measure(measure) for one, other in zip(tried, base, strict=True)
     ]
     return mean(differences, [each.task.problem for each in tried])
-
-
-def as_json(interval: Interval) -> dict[str, float | None]:
-    bounds = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return {name: None if np.isnan(bound) else bound for name, bound in bounds.items()}
 
 
 def exact_rate(hits: int, of: int) -> Interval:

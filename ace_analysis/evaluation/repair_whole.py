@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from ace_analysis.evaluation.ledger import Ledger
-from ace_analysis.evaluation.repair import as_json, exact_rate
+from ace_analysis.evaluation.repair import exact_rate
 from ace_analysis.evaluation.repair_tasks import CleanProgram, RepairTask
 from ace_analysis.evaluation.sandbox import Sandbox
 
@@ -79,7 +79,7 @@ def measure_corruption(
         "flagged": flagged,
         "findings": findings,
         "fixes_offered": offered,
-        "corrupted": as_json(exact_rate(len(corrupted), run)),
+        "corrupted": exact_rate(len(corrupted), run).as_json(),
         "corrupted_programs": corrupted,
     }
 
@@ -102,7 +102,7 @@ def measure_end_to_end(
         mended += any(place.fixed is not None and sandbox.passes(place.fixed, task.tests) for place in here)
     return {
         "tasks": len(tasks),
-        "found": as_json(exact_rate(found, len(tasks))),
-        "mended": as_json(exact_rate(mended, len(tasks))),
+        "found": exact_rate(found, len(tasks)).as_json(),
+        "mended": exact_rate(mended, len(tasks)).as_json(),
         "findings_elsewhere": elsewhere,
     }

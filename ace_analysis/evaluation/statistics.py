@@ -5,6 +5,7 @@ functions of one project, are not independent. Thresholds are set anew in each d
 is in the interval too. Tied scores count as their average over random orders: a constant score is chance.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,11 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def as_json(self) -> dict[str, float | None]:
+        """`value`, `low` and `high`; null where one is not a number."""
+        bounds = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if math.isnan(bound) else bound for name, bound in bounds.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 
 _PLUS = "+"
 _CHUNK = 8192
-"""Rows that are changed at once, as in editing.deltas: fp64 takes room."""
+"""Rows that are changed at once: an embedding has many, and fp64 takes room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +181,27 @@ def put_on(edited: EditedModel | None, model: Any) -> None:
         matrix = _matrix(model, delta)
         if matrix is None:
             continue
-        rows = range(len(matrix)) if delta.rows is None else delta.rows
-        right = delta.right.double().to(matrix.device)
-        chosen = torch.tensor(list(rows), dtype=torch.long, device=matrix.device)
-        for at, left in zip(chosen.split(_CHUNK), delta.left.split(_CHUNK), strict=True):
-            change = left.double().to(matrix.device) @ right
-            matrix[at] = (matrix[at].double() + change).to(matrix.dtype)
+        add_rows(matrix, delta.rows, delta.left, delta.right)
+
+
+def rows_of(matrix: Tensor, rows: Sequence[int] | None) -> Int[Tensor, " row"]:
+    """Rows of a matrix as an index; None: all of them, in order."""
+    chosen = range(len(matrix)) if rows is None else rows
+    return torch.tensor(list(chosen), dtype=torch.long, device=matrix.device)
+
+
+@torch.no_grad()
+def add_rows(
+    matrix: Float[Tensor, "all out"],
+    rows: Sequence[int] | None,
+    left: Float[Tensor, "row rank"],
+    right: Float[Tensor, "rank out"],
+) -> None:
+    """`matrix[rows] += left @ right` in place; the sum is made in fp64 and rounded once."""
+    right = right.double().to(matrix.device)
+    for at, part in zip(rows_of(matrix, rows).split(_CHUNK), left.split(_CHUNK), strict=True):
+        change = part.double().to(matrix.device) @ right
+        matrix[at] = (matrix[at].double() + change).to(matrix.dtype)
 
 
 def _all_deltas(edited: EditedModel | None) -> Iterator[StoredDelta]:

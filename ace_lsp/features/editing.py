@@ -8,20 +8,18 @@ Nothing is written unless a person says so: a client that can't ask, or gets no 
 does one job at a time, so nothing is analysed while an edit is made.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
 from ace_lsp.analyst import OnProgress, Priority
+from ace_lsp.features.asking import choice
 from ace_lsp.features.progress import CancelledByPerson, watched
 
 if TYPE_CHECKING:
     from ace_lsp.parts import Parts
     from ace_lsp.server import AceServer
-
-logger = logging.getLogger(__name__)
 
 APPLY, CANCEL = "Apply", "Cancel"
 REFUSED = "cancelled"
@@ -118,20 +116,11 @@ class ModelEditor:
 
     async def _objection(self, receipt: Mapping[str, Any]) -> str | None:
         """Why it is not to be done, or None where a person says that it is."""
-        params = types.ShowMessageRequestParams(
-            type=types.MessageType.Warning,
-            message=f"ACE: edit the model? {_shown(receipt)}",
-            actions=[types.MessageActionItem(APPLY), types.MessageActionItem(CANCEL)],
-        )
-        try:
-            chosen = await self._server.window_show_message_request_async(params)
-        except Exception as error:
-            logger.info("nobody could be asked whether the model is to be edited: %s", error)
-            chosen = None
+        chosen = await choice(self._server, f"ACE: edit the model? {_shown(receipt)}", APPLY, CANCEL)
         if chosen is None:
             self._say(f"ACE: {UNASKED}")
             return UNASKED
-        return None if chosen.title == APPLY else REFUSED
+        return None if chosen == APPLY else REFUSED
 
     async def _take(self, name: str) -> None:
         """Have the worker load a model, anew where it has this one, and analyse what is open with it."""

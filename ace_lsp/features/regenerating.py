@@ -23,6 +23,7 @@ from ace_analysis.report.repair_wire import fix_to_wire
 from ace_analysis.source.document import TextSpan
 from ace_lsp.analyst import FixRequest, OnProgress, State
 from ace_lsp.carrying import carried_span
+from ace_lsp.features.asking import choice
 from ace_lsp.features.code_actions import Asked, actions_of, title_of, touching
 from ace_lsp.features.consent import Consent
 from ace_lsp.features.edits import edit_of_fix, workspace_edit
@@ -211,12 +212,8 @@ class Regenerator:
         return {"applied": False, "reason": reason}
 
     async def _offer(self, place: Place, reason: str) -> None:
-        params = types.ShowMessageRequestParams(
-            type=types.MessageType.Warning, message=reason, actions=[types.MessageActionItem(TRY_AGAIN)]
-        )
         try:
-            chosen = await self._server.window_show_message_request_async(params)
-            if chosen is None or chosen.title != TRY_AGAIN:
+            if await choice(self._server, reason, TRY_AGAIN) != TRY_AGAIN:
                 return
             now = place.session.unit
             span = carried_span(place.span, place.unit.text, now.text)
