@@ -8,8 +8,15 @@ from typing import Any
 from ace_analysis.engine import Engine
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.ledger import Ledger
-from ace_analysis.evaluation.repair import Arm, attempt, failing, summary
-from ace_analysis.evaluation.repair_arms import Prompt, ShippedArm, Steering, WrittenArm, pipeline_identity
+from ace_analysis.evaluation.repair import Arm, Attempt, attempt, failing, summary
+from ace_analysis.evaluation.repair_arms import (
+    Prompt,
+    ShippedArm,
+    Steering,
+    Together,
+    WrittenArm,
+    pipeline_identity,
+)
 from ace_analysis.evaluation.repair_tasks import Half, RepairTask, read_clean, read_tasks
 from ace_analysis.evaluation.repair_whole import FoundPlace, measure_corruption, measure_end_to_end
 from ace_analysis.evaluation.sandbox import Sandbox
@@ -116,11 +123,10 @@ def _measure(
     if not tasks:
         return {}
     arms = arms_of(request, engine)
-    tried = {}
-    for number, arm in enumerate(arms):
-        tried[arm.name] = []
-        for index, task in enumerate(tasks):
-            share = (number + index / len(tasks)) / len(arms)
+    tried: dict[str, list[Attempt]] = {arm.name: [] for arm in arms}
+    for index, task in enumerate(tasks):
+        for number, arm in enumerate(arms):
+            share = (index + number / len(arms)) / len(tasks)
             progress(f"{name}, {arm.name}: {index + 1} of {len(tasks)}", share)
             tried[arm.name].append(attempt(arm, task, request.candidates, *kept))
     base = BASE if BASE in tried else next(iter(tried))
@@ -134,14 +140,17 @@ def arms_of(request: RepairRequestOptions, engine: Engine) -> list[Arm]:
     if "shipped" in request.arms:
         arms.append(ShippedArm(engine))
     arms += [WrittenArm(causal=causal, count=count, prompt=name) for name in PROMPTS if name in request.arms]
+    together = Together()
     for path in request.vectors:
         vector = SteeringVector.load(path)
+        control = "random" if len(request.vectors) == 1 else f"random, as long as {path.stem}"
         for strength in request.strengths:
-            for name, each in ((path.stem, vector), ("random", vector.random_like())):
-                ways = (None, _gate(engine, each)) if name != "random" else (None,)
+            for name, each in ((path.stem, vector), (control, vector.random_like())):
+                ways = (None, _gate(engine, each)) if name != control else (None,)
                 for gate in dict.fromkeys(ways):
-                    how = Steering(name=name, vector=each, strength=strength, gate=gate)
-                    arms.append(WrittenArm(causal=causal, count=count, steering=how))
+                    # Rows of one vector have one gate, so each arm has a vector of its own.
+                    how = Steering(name=name, vector=each.scaled(1.0), strength=strength, gate=gate)
+                    arms.append(together.add(WrittenArm(causal=causal, count=count, steering=how)))
     return arms
 
 

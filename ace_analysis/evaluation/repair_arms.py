@@ -7,8 +7,10 @@ user gets: all sources, all gates, the ranking.
 """
 
 import hashlib
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +25,7 @@ from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt, 
 from ace_analysis.steering.shipped import shipped_steering
 from ace_analysis.steering.token_tree import TokenTree
 from ace_analysis.steering.vector import SteeringVector
-from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions
+from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions, Written
 
 Prompt = Literal["unsteered", "told", "asked"]
 """A gap to fill; the same, told in a comment what stood there; the whole text, with a request to mend it."""
@@ -57,6 +59,12 @@ class WrittenArm:
     steering: Steering | None = None
     temperature: float = 0.8
     seed: int = 0
+    together: "Together | None" = None
+
+    @property
+    def offered_in(self) -> float | None:
+        """Its share of the time that arms which write together took for the latest line."""
+        return None if self.together is None else self.together.seconds
 
     @property
     def name(self) -> str:
@@ -75,20 +83,25 @@ class WrittenArm:
 
     def offer(self, text: str, line: int) -> list[str]:
         """The text with each of the lines in place of its line, each text once, the greedy one first."""
-        tokenizer = self.causal.tokenizer
-        span = line_span(text, line)
-        before, behind = text[: span.start], text[span.end :]
-        prompt = self._prompt(text, line)
-        ends = end_ids(tokenizer, self.causal.end_ids) | line_end_ids(tokenizer)
+        if self.together is not None:
+            return self.together.offer(self, text, line)
+        prompt = self.asked_with(text, line)
         plans = [RowPlan(), *[RowPlan(temperature=self.temperature)] * (self.count - 1)]
         with self._steered(len(prompt) - 1):
-            tree = TokenTree(self.causal.model, prompt)
-            options = WritingOptions(ends=ends, seed=self.seed)
-            rows = Writer(self.causal, tree, prompt).write(plans, options)
-        lines = dict.fromkeys(_without_mark(row.text) for row in rows if row.finished)
-        return [before + each + behind for each in lines]
+            rows = _rows(self.causal, prompt, plans, self.seed)
+        return _texts(text, line, rows)
 
-    def _prompt(self, text: str, line: int) -> list[int]:
+    def plans(self) -> list[RowPlan]:
+        """What each of its lines is written with, where arms write together; seeds are those of it alone."""
+        how = self.steering
+        steered = {} if how is None else {"vector": how.vector, "strength": how.strength, "gate": how.gate}
+        warmth = [0.0, *[self.temperature] * (self.count - 1)]
+        return [
+            RowPlan(temperature=each, seed=self.seed + number, **steered)
+            for number, each in enumerate(warmth)
+        ]
+
+    def asked_with(self, text: str, line: int) -> list[int]:
         tokenizer, span = self.causal.tokenizer, line_span(text, line)
         before, behind = text[: span.start], text[span.end :]
         if self.prompt == "asked":
@@ -106,8 +119,61 @@ class WrittenArm:
         return how.vector.applied(self.causal, how.strength, gate=how.gate, start=start)
 
 
+class Together:
+    """Arms with one prompt that differ in their steering: it is read once, and their lines grow as one tree.
+
+    Each offers what it would alone, for a part of the time. An arm that is to be told apart from another by
+    its gate alone needs a vector object of its own (`RowPlan`).
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        """Of the latest line, shared out equally."""
+        self._arms: list[WrittenArm] = []
+        self._latest: tuple[str, int] | None = None
+        self._offered: dict[str, list[str]] = {}
+
+    def add(self, arm: WrittenArm) -> WrittenArm:
+        self._arms.append(replace(arm, together=self))
+        return self._arms[-1]
+
+    def offer(self, arm: WrittenArm, text: str, line: int) -> list[str]:
+        """What one of them offers for a line; asked for the same line, the others have it at hand."""
+        if self._latest != (text, line):
+            start = time.perf_counter()
+            self._offered = self._write(text, line)
+            self._latest = (text, line)
+            self.seconds = (time.perf_counter() - start) / len(self._arms)
+        return self._offered[arm.name]
+
+    def _write(self, text: str, line: int) -> dict[str, list[str]]:
+        first = self._arms[0]
+        plans = [arm.plans() for arm in self._arms]
+        prompt = first.asked_with(text, line)
+        rows = iter(_rows(first.causal, prompt, [plan for each in plans for plan in each], first.seed))
+        return {
+            arm.name: _texts(text, line, [next(rows) for _ in each])
+            for arm, each in zip(self._arms, plans, strict=True)
+        }
+
+
+def _rows(causal: CausalModel, prompt: list[int], plans: Sequence[RowPlan], seed: int) -> tuple[Written, ...]:
+    ends = end_ids(causal.tokenizer, causal.end_ids) | line_end_ids(causal.tokenizer)
+    tree = TokenTree(causal.model, prompt)
+    return Writer(causal, tree, prompt).write(plans, WritingOptions(ends=ends, seed=seed))
+
+
+def _texts(text: str, line: int, rows: Sequence[Written]) -> list[str]:
+    """A text with each row in place of a line, each once."""
+    span = line_span(text, line)
+    lines = dict.fromkeys(_without_mark(row.text) for row in rows if row.finished)
+    return [text[: span.start] + each + text[span.end :] for each in lines]
+
+
 class ShippedArm:
     """What `ace fix FILE:LINE` offers, with the engine's settings."""
+
+    offered_in: float | None = None
 
     def __init__(self, engine: Engine, name: str = "shipped") -> None:
         self.name = name

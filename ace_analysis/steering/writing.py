@@ -27,13 +27,14 @@ from ace_analysis.steering.vector import SteeringVector
 class RowPlan:
     """How one row is written: temperature 0 is greedy, strength 0 unsteered; a gate leaves tokens alone.
 
-    Rows with one vector have one gate.
+    Rows with one vector have one gate. `seed` is of its draws; None: the options' and its place.
     """
 
     temperature: float = 0.0
     vector: SteeringVector | None = None
     strength: float = 0.0
     gate: FeatureGate | None = None
+    seed: int | None = None
 
     @property
     def is_steered(self) -> bool:
@@ -93,9 +94,10 @@ class Writer:
         Raises:
             Cancelled: when `cancelled()` turns true; it is asked before each token.
         """
+        seeds = [options.seed + n if plan.seed is None else plan.seed for n, plan in enumerate(plans)]
         rows = [
-            _Row(plan, torch.Generator().manual_seed(options.seed + index), ROOT)
-            for index, plan in enumerate(plans)
+            _Row(plan, torch.Generator().manual_seed(seed), ROOT)
+            for plan, seed in zip(plans, seeds, strict=True)
         ]
         steered = {
             id(plan.vector): (plan.vector, plan.gate)

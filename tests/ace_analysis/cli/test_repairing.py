@@ -133,6 +133,24 @@ def test_a_vector_has_an_arm_for_each_strength_gated_or_not_and_a_random_one(dat
     ]
 
 
+def test_the_controls_of_two_vectors_are_told_apart(data, engine):
+    for name, length in (("means", 1.0), ("latents", 2.0)):
+        direction = length * torch.ones(WIDTH)
+        vector = vector_for(engine.scanner.info, direction, LAYER, normalize=False, about={})
+        vector.save(data / f"{name}.safetensors")
+    paths = (data / "means.safetensors", data / "latents.safetensors")
+    measured = run_repair(request(data, arms=("unsteered",), vectors=paths, candidates=2), quiet)
+    assert list(measured["sets"]["quixbugs"]) == [
+        "unsteered",
+        "means x1",
+        "means x1, gated",
+        "random, as long as means x1",
+        "latents x1",
+        "latents x1, gated",
+        "random, as long as latents x1",
+    ]
+
+
 def test_a_vector_in_front_of_the_gates_layer_is_not_gated(data, engine):
     vector = vector_for(engine.scanner.info, torch.randn(WIDTH), 0, normalize=False, about={})
     vector.save(data / "early.safetensors")

@@ -16,6 +16,8 @@ RIGHT = "def f(a, b):\n    return a + b\n"
 class Fixed:
     """Offers the same second lines for every task."""
 
+    offered_in: float | None = None
+
     def __init__(self, *lines: str, name: str = "fixed") -> None:
         self.lines, self.name = lines, name
         self.identity = f"{name}:{lines}"
@@ -55,6 +57,12 @@ def test_the_first_counts_alone_and_the_bug_again_is_told(tmp_path, sandbox):
     ledger = Ledger(tmp_path / "kept.jsonl")
     tried = attempt(Fixed("    return (a - b)", "    return a + b"), task(), 5, sandbox, ledger)
     assert [tried.measure(name) for name in ("first", "any", "exact", "repeats")] == [0, 1, 0, 1]
+
+
+def test_an_arm_that_writes_with_others_tells_its_own_share_of_the_time(tmp_path, sandbox):
+    shared = Fixed("    return a + b")
+    shared.offered_in = 0.125
+    assert attempt(shared, task(), 5, sandbox, Ledger(tmp_path / "kept.jsonl")).seconds == 0.125
 
 
 def test_nothing_offered_is_nothing_right(tmp_path, sandbox):

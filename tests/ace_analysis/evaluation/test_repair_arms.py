@@ -1,11 +1,12 @@
 """What each arm offers with a tiny random model, and that arms differ in what they are named for alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ace_analysis.evaluation.repair_arms import Steering, WrittenArm, asking_prompt
+from ace_analysis.evaluation.repair_arms import Steering, Together, WrittenArm, asking_prompt
 from ace_analysis.model.causal import CausalModel, load_causal
 from ace_analysis.steering.vector import SteeringVector, vector_for
 
@@ -76,6 +77,34 @@ def test_whatever_changes_the_offer_changes_the_identity(causal, vector):
     ]
     assert len({each.identity for each in arms}) == len(arms)
     assert arm().identity == arm().identity
+
+
+def test_arms_that_write_together_offer_what_each_does_alone_and_read_the_prompt_once(
+    causal, vector, monkeypatch
+):
+    def arm(of: SteeringVector, strength: float) -> WrittenArm:
+        how = Steering(name="v", vector=of.scaled(1.0), strength=strength)
+        return WrittenArm(causal=causal, count=4, steering=how)
+
+    alone = [arm(vector, 1), arm(vector, 4), arm(vector.random_like(), 4)]
+    alone[2] = replace(alone[2], steering=replace(alone[2].steering, name="random"))
+    offered = [each.offer(TEXT, LINE) for each in alone]
+    together = Together()
+    arms = [together.add(each) for each in alone]
+    prompts: list[str] = []
+    asked_with = WrittenArm.asked_with
+    monkeypatch.setattr(
+        WrittenArm,
+        "asked_with",
+        lambda self, text, line: prompts.append(self.name) or asked_with(self, text, line),
+    )
+    assert [each.offer(TEXT, LINE) for each in arms] == offered
+    assert len(prompts) == 1
+    assert [each.identity for each in arms] == [each.identity for each in alone]
+    assert len({each.offered_in for each in arms}) == 1 and arms[0].offered_in > 0
+    assert alone[0].offered_in is None
+    arms[1].offer(TEXT, 1)
+    assert len(prompts) == 2
 
 
 def test_asking_shows_the_line_with_a_mark_and_ends_at_its_indentation(causal):
