@@ -156,11 +156,19 @@ def speed(
     if as_json:
         _write(measured)
         return
+    rows = _speed_rows(measured)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in {**rows, "model": measured["model"], "device": measured["device"]}.items():
+        table.add_row(name, printable(str(value)))
+    _print(table)
+
+
+def _speed_rows(measured: Mapping[str, Any]) -> dict[str, str]:
     scan, editing, hover, start = (measured[name] for name in ("scan", "editing", "hover", "initialize"))
-    waits = hover["medians"]
+    waits, fix = hover["medians"], measured["fix"]
     resident = editing["worker_resident_bytes"]
     memory = "unknown on this system" if resident is None else f"{resident / MEGABYTE:,.0f} MB"
-    rows = {
+    return {
         "scan beside the plain forward to the same layer": f"{scan['ratio']:.2f}",
         "  tokens per second, scan and plain": f"{scan['scan']:,.0f} and {scan['plain']:,.0f}",
         "edit of a function of 30 lines to its diagnostics": f"{editing['seconds']:.2f} s",
@@ -169,13 +177,12 @@ def speed(
         "  unchanged": f"{editing['scopes_read_unchanged']}",
         f"why a finding of a function of {hover['lines']} lines is one": f"{waits['explained']:.2f} s",
         "  hover where it was explained ahead": f"{waits['hover']:.3f} s",
+        f"fix of a line of a function of {fix['lines']} lines": f"{fix['medians']['fix']:.1f} s",
+        "  a cancel to its answer, and to the engine at rest, at most": f"{fix['worst']['cancel']:.2f} s and"
+        f" {fix['worst']['rest']:.2f} s",
         "initialize beside an empty server": f"{start['ratio']:.2f}",
         "worker's resident memory": memory,
     }
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, value in {**rows, "model": measured["model"], "device": measured["device"]}.items():
-        table.add_row(name, printable(str(value)))
-    _print(table)
 
 
 def _show_sample(sample: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from ace_analysis.errors import InputError
 from ace_analysis.evaluation.baselines import fit_dense_probe, random_scores
 from ace_analysis.evaluation.coders import Harvests
 from ace_analysis.evaluation.detection import measure_detection
+from ace_analysis.evaluation.fix_speed import measure_fix
 from ace_analysis.evaluation.held_out import Harvested, harvest_installed, projects_of
 from ace_analysis.evaluation.hover_speed import measure_hover
 from ace_analysis.evaluation.learning_curve import CurveOptions, learning_curve
@@ -197,6 +198,8 @@ def run_speed(rounds: int, progress: Progress) -> dict[str, Any]:
     editing = measure_editing({"model": asdict(settings.model)}, rounds=rounds)
     progress("hovers in the server", None)
     hover = measure_hover({"model": asdict(settings.model)}, rounds=rounds)
+    progress("fixes in the server", None)
+    fix = measure_fix({"model": asdict(settings.model)}, rounds=rounds)
     progress("starts of the server", None)
     start = measure_initialize(rounds)
     return {
@@ -210,5 +213,6 @@ def run_speed(rounds: int, progress: Progress) -> dict[str, Any]:
         },
         "editing": {**asdict(editing), "seconds": editing.seconds},
         "hover": {**asdict(hover), "medians": hover.medians},
+        "fix": {**asdict(fix), "medians": fix.medians, "worst": fix.worst},
         "initialize": {**asdict(start), "ratio": start.ratio},
     }

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Any
 
 from ace_analysis.errors import AceError
@@ -17,6 +18,14 @@ LONGEST_WAIT = 1800.0
 
 SETTLING = 0.1
 """Seconds after the engine rests in which what it found may still arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Seconds from a cancel to the request's answer, and to the engine at rest."""
+
+    answered: float
+    rested: float
 
 
 @contextmanager
@@ -106,14 +115,45 @@ class Editor:
     def command(self, name: str, *arguments: Any) -> dict[str, Any]:
         return self._ask("workspace/executeCommand", {"command": name, "arguments": list(arguments)})[1]
 
+    def command_time(self, name: str, *arguments: Any) -> float:
+        """Seconds until a command's answer."""
+        begin = time.perf_counter()
+        params = {"command": name, "arguments": list(arguments)}
+        return self._ask("workspace/executeCommand", params)[0] - begin
+
+    def cancel_time(self, after: float, name: str, *arguments: Any) -> Cancel | None:
+        """Cancel a command when the engine has been at it for some seconds; None if it was done before."""
+        params = {"command": name, "arguments": list(arguments)}
+        number = self._request("workspace/executeCommand", params)
+        self._until(lambda message: _status(message) == "busy")
+        end = time.perf_counter() + after
+        while (left := end - time.perf_counter()) > 0 and (heard := self._hear(left)) is not None:
+            if _answers(heard[1], number):
+                return None
+        begin = time.perf_counter()
+        self._send({"method": "$/cancelRequest", "params": {"id": number}})
+        answered = rested = 0.0
+        while not (answered and rested):
+            came, message = self._until(
+                lambda message: _answers(message, number) or _status(message) == "ready"
+            )
+            if _answers(message, number):
+                answered = came
+            else:
+                rested = came
+        return Cancel(answered - begin, rested - begin)
+
     def _ask(self, method: str, params: Mapping[str, Any]) -> tuple[float, Any]:
-        self._ids += 1
-        number = self._ids
-        self._send({"id": number, "method": method, "params": params})
-        came, answer = self._until(lambda message: message.get("id") == number and "method" not in message)
+        number = self._request(method, params)
+        came, answer = self._until(lambda message: _answers(message, number))
         if "error" in answer:
             raise AceError(f"the server answered {method} with an error: {answer['error'].get('message')}")
         return came, answer.get("result")
+
+    def _request(self, method: str, params: Mapping[str, Any]) -> int:
+        self._ids += 1
+        self._send({"id": self._ids, "method": method, "params": params})
+        return self._ids
 
     def _until(self, wanted: Callable[[dict[str, Any]], bool]) -> tuple[float, dict[str, Any]]:
         while (heard := self._hear(LONGEST_WAIT)) is not None:
@@ -152,6 +192,10 @@ class Editor:
                 self.diagnostics = message["params"]["diagnostics"]
             self._heard.put((time.perf_counter(), message))
         self._heard.put((time.perf_counter(), None))
+
+
+def _answers(message: Mapping[str, Any], number: int) -> bool:
+    return message.get("id") == number and "method" not in message
 
 
 def _status(message: Mapping[str, Any]) -> str:

@@ -80,6 +80,7 @@ def test_speed_tells_ratios_and_seconds(
         "scan": {"ratio": 0.93, "scan": 930.0, "plain": 1000.0},
         "editing": {**editing, "scopes_read_unchanged": 0, "worker_resident_bytes": 2**30},
         "hover": {"lines": 40, "medians": {"explained": 0.875, "hover": 0.0625}},
+        "fix": {"lines": 41, "medians": {"fix": 7.5}, "worst": {"cancel": 0.125, "rest": 0.375}},
         "initialize": {"ratio": 1.125},
     }
     monkeypatch.setattr(benching, "run_speed", lambda rounds, progress: measured)
@@ -91,6 +92,9 @@ def test_speed_tells_ratios_and_seconds(
         "1,000 lines, 33 scopes",
         "0.88 s",
         "0.062 s",
+        "41 lines",
+        "7.5 s",
+        "0.12 s and 0.38 s",
         "1.12",
         "1,024 MB",
         "tiny",

@@ -189,6 +189,7 @@ def test_a_bundle_is_found_by_its_folder_its_name_and_its_model(
 
 def test_speed_tells_both_sides_of_each_ratio(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     from ace_analysis.engine import Engine
+    from ace_analysis.evaluation.fix_speed import FixSpeed
     from ace_analysis.evaluation.hover_speed import HoverSpeed
     from ace_analysis.evaluation.server_speed import EditingSpeed, InitializeSpeed
 
@@ -208,7 +209,11 @@ def test_speed_tells_both_sides_of_each_ratio(monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(benching, "measure_initialize", lambda rounds: start)
     hover = HoverSpeed(lines=40, explained=(2.0, 1.0, 4.0), hover=(0.25,), edit=(1.0,))
     monkeypatch.setattr(benching, "measure_hover", lambda options, rounds: hover)
+    fix = FixSpeed(lines=40, cold=9.0, fix=(3.0, 1.0, 8.0), cancel=(0.25, 0.125), rest=(0.5, 0.25))
+    monkeypatch.setattr(benching, "measure_fix", lambda options, rounds: fix)
     measured = json.loads(json.dumps(benching.run_speed(1, quiet)))
+    assert measured["fix"]["medians"] == {"fix": 3.0}
+    assert measured["fix"]["worst"] == {"cancel": 0.25, "rest": 0.5}
     assert measured["hover"]["medians"] == {"explained": 2.0, "hover": 0.25, "edit": 1.0}
     assert measured["editing"]["seconds"] == 2.0 and measured["initialize"]["ratio"] == 1.5
     assert measured["scan"]["ratio"] == pytest.approx(
