@@ -181,7 +181,7 @@ class Engine:
 
         A scan then reads the whole model's first blocks, so that they are held once.
         """
-        causal = self._whole.get(progress)
+        causal = self._whole.get(progress, self.scanner)
         self.scanner = causal.scanner
         return causal
 

@@ -3,6 +3,7 @@
 from ace_analysis.errors import FingerprintError
 from ace_analysis.model.causal import CausalModel, load_causal
 from ace_analysis.model.info import ModelInfo
+from ace_analysis.model.scan import ResidualScanner
 from ace_analysis.model.store import Progress
 
 
@@ -17,8 +18,8 @@ class WholeModel:
     def is_loaded(self) -> bool:
         return self._model is not None
 
-    def get(self, progress: Progress | None = None) -> CausalModel:
-        """The model, on the scanner's device and in its dtype.
+    def get(self, progress: Progress | None = None, held: ResidualScanner | None = None) -> CausalModel:
+        """The model, on the scanner's device and in its dtype; `held`: a scanner whose blocks it takes over.
 
         Raises:
             FingerprintError: its folder holds other weights than when the scanner was loaded.
@@ -28,7 +29,7 @@ class WholeModel:
             if progress is not None:
                 progress(f"loading all of {info.name}", None)
             name = str(info.folder) if info.edited_from is None else info.name
-            model = load_causal(name, info.device, info.dtype)
+            model = load_causal(name, info.device, info.dtype, held)
             if model.info.fingerprint != info.fingerprint:
                 raise FingerprintError(
                     f"expected {info.name} in {info.folder} with fingerprint {info.fingerprint[:16]}, got"

@@ -172,13 +172,13 @@ def changes_embedding(edited: EditedModel | None) -> bool:
 
 
 @torch.no_grad()
-def put_on(edited: EditedModel | None, model: Any) -> None:
+def put_on(edited: EditedModel | None, model: Any, first: int = 0) -> None:
     """Change a model that was just loaded, as Hugging Face's classes hold it; None changes nothing.
 
-    Changes of blocks that are not loaded are left out.
+    Changes of blocks that are not loaded are left out, and those of blocks below `first`: they have them.
     """
     for delta in _all_deltas(edited):
-        matrix = _matrix(model, delta)
+        matrix = None if 0 <= delta.layer < first else _matrix(model, delta)
         if matrix is None:
             continue
         add_rows(matrix, delta.rows, delta.left, delta.right)

@@ -305,3 +305,21 @@ def test_an_edited_embedding_is_the_same_in_a_scanner_of_a_model_stored_in_bf16(
     scanned = load_scanner("mine", "cpu", "float32", n_blocks=2).resid_post(IDS, 1)
     assert torch.equal(scanned, load_causal("mine", "cpu", "float32").scanner.resid_post(IDS, 1))
     assert not torch.equal(scanned, load_scanner(str(folder), "cpu", "float32").resid_post(IDS, 1))
+
+
+def test_blocks_that_have_an_edit_already_are_not_edited_twice(ledger, tiny_qwen2, tmp_path):
+    """The whole model takes over the blocks that a scan of the edited model holds."""
+    folder = tmp_path / "narrow"
+    load_causal(str(tiny_qwen2), "cpu", "bfloat16").model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((tiny_qwen2 / name).read_bytes())
+    ledger.apply(edit_of(folder, [delta((1, 5), layer=0), delta((7,), 4, 3)], name="mine"))
+    held = load_scanner("mine", "cpu", "float32", n_blocks=2)
+    causal = load_causal("mine", "cpu", "float32", held)
+    assert causal.blocks[0].mlp.down_proj.weight.data_ptr() == next(
+        each.data_ptr()
+        for name, each in held.decoder.named_parameters()
+        if name == "layers.0.mlp.down_proj.weight"
+    )
+    for name, weight in weights_of("mine").items():
+        assert torch.equal(causal.model.state_dict()[name], weight), name

@@ -8,7 +8,8 @@ from transformers import AutoModelForCausalLM, T5Config, T5Model
 
 from ace_analysis.errors import ModelError
 from ace_analysis.model.causal import CausalModel, load_causal
-from ace_analysis.model.scan import ResidualScanner
+from ace_analysis.model.loading import load_scanner
+from ace_analysis.model.scan import ResidualScanner, blocks_of
 
 from .conftest import Close
 
@@ -49,6 +50,51 @@ def test_memory_counts_a_tied_matrix_once(causal: CausalModel) -> None:
 
 def test_what_ends_a_text_is_known(causal: CausalModel) -> None:
     assert causal.end_ids == {0}
+
+
+@pytest.fixture
+def narrow(tiny_model: Path, tmp_path: Path) -> Path:
+    """The same model stored in bf16."""
+    folder = tmp_path / "narrow"
+    load_causal(str(tiny_model), device="cpu", dtype="bfloat16").model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((tiny_model / name).read_bytes())
+    return folder
+
+
+def test_weights_stored_in_bf16_are_widened_to_the_very_numbers_that_loading_in_fp32_gives(
+    narrow: Path,
+) -> None:
+    widened = load_causal(str(narrow), device="cpu", dtype="float32").model
+    plain = AutoModelForCausalLM.from_pretrained(narrow, dtype=torch.float32).eval()
+    for name, weight in plain.state_dict().items():
+        assert weight.dtype == torch.float32 and torch.equal(widened.state_dict()[name], weight), name
+    assert widened.get_output_embeddings().weight is widened.get_input_embeddings().weight
+    assert widened.config.dtype == plain.config.dtype == torch.float32
+    ids = torch.tensor([[3, 9, 27, 5]])
+    with torch.no_grad():
+        assert torch.equal(widened(ids).logits, plain(ids).logits)
+
+
+def test_blocks_that_a_scanner_holds_are_taken_instead_of_copied(narrow: Path) -> None:
+    held = load_scanner(str(narrow), "cpu", "float32", n_blocks=2)
+    causal = load_causal(str(narrow), "cpu", "float32", held)
+    plain = load_causal(str(narrow), "cpu", "float32")
+    for own, other in zip(causal.blocks, blocks_of(held.decoder), strict=False):
+        for name, weight in other.named_parameters():
+            assert own.get_parameter(name).data_ptr() == weight.data_ptr()
+    for name, weight in plain.model.state_dict().items():
+        assert torch.equal(causal.model.state_dict()[name], weight), name
+
+
+def test_blocks_of_another_model_or_dtype_are_not_taken(narrow: Path, tiny_model: Path) -> None:
+    for held in (
+        load_scanner(str(tiny_model), "cpu", "float32"),
+        load_scanner(str(narrow), "cpu", "bfloat16"),
+    ):
+        causal = load_causal(str(narrow), "cpu", "float32", held)
+        theirs = {weight.data_ptr() for weight in blocks_of(held.decoder).parameters()}
+        assert not theirs & {weight.data_ptr() for weight in causal.blocks.parameters()}
 
 
 def test_a_folder_without_an_unembedding_is_refused(tiny_qwen2: Path, tmp_path: Path) -> None:
