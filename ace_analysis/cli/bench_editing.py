@@ -1,7 +1,8 @@
-"""`ace bench editing`: its options. What it runs is in evaluation/editing_concept.py, with torch."""
+"""`ace bench editing`: its options. What it runs is in evaluation/editing_concept.py and, for error latents,
+in evaluation/editing_errors_bench.py, with torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +20,35 @@ HEADINGS = {
     "perplexity_other": "perplexity, other",
 }
 
+ERROR_HEADINGS = {
+    "activation_fall": "latents less active",
+    "detection/own/pair": "bug above right, own",
+    "detection/others/pair": "other types",
+    "perplexity": "perplexity",
+    "pass_at_1/pass_at_1": "pass@1",
+    "pass_at_1/difference": "difference",
+}
+
 HarvestFolder = Annotated[
     Path,
     typer.Argument(metavar="HARVEST", help="A folder of `ace train harvest`; its functions are run."),
 ]
-Word = Annotated[list[str], typer.Option("--word", help="A spelling of the concept, one token. Repeatable.")]
+Word = Annotated[
+    list[str] | None, typer.Option("--word", help="A spelling of the concept, one token. Repeatable.")
+]
+Errors = Annotated[bool, typer.Option("--errors", help="Erase the bundle's error latents instead of a word.")]
+Kind = Annotated[
+    list[str] | None,
+    typer.Option("--kind", help="With --errors: the latents of this type of bug too. Repeatable."),
+]
+Problems = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="With --errors: holds clean_mbpp.jsonl, problems with tests; runs them."
+    ),
+]
+PassAt1 = Annotated[int, typer.Option("--pass-at-1", min=0, help="Problems to solve; 0: none.")]
+Functions = Annotated[int, typer.Option(min=1, help="With --errors: functions with mutants to measure on.")]
 Folder = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="A disentangler.", show_default="the last one beside the bundle"),
@@ -43,7 +68,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 
 def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     harvest: HarvestFolder,
-    word: Word,
+    word: Word = None,
+    errors: Errors = False,
+    kind: Kind = None,
+    problems: Problems = None,
+    pass_at_1: PassAt1 = 0,
+    functions: Functions = 24,
     disentangler: Folder = None,
     latents: Latents = 5,
     mu: Mus = "",
@@ -57,28 +87,30 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     """What erasing a concept from the weights costs and brings, beside removing a direction and controls.
 
     mu and tau are searched on the harvest's validation projects; what is told is measured on its test
-    projects. Nothing is written to the model. A stopped run goes on where it was.
+    projects. With --errors, what erasing error latents does to detection and to what the model writes, at one
+    mu and tau. Nothing is written to the model. A stopped run goes on where it was.
     """
-    from ace_analysis.cli.editing_benching import EditingRequest, run_editing
+    if bool(word) == errors:
+        raise typer.BadParameter("expected --word or --errors, to say what is to go", param_hint="--word")
+    from ace_analysis.cli import editing_benching as benching
     from ace_analysis.cli.scanning import interruptible
 
-    request = EditingRequest(
-        harvest=harvest,
-        words=tuple(word),
-        disentangler=disentangler,
-        latents=latents,
-        mus=_numbers(mu, "--mu"),
-        taus=_numbers(tau, "--tau"),
-        texts=texts,
-        longest=longest,
-        keep=keep,
-    )
+    mus, taus = _numbers(mu, "--mu"), _numbers(tau, "--tau")
+    common = {"harvest": harvest, "disentangler": disentangler, "latents": latents, "texts": texts}
+    common |= {"mus": mus, "taus": taus, "longest": longest, "keep": keep}
     with PullReporter(quiet=quiet) as progress, interruptible() as cancelled:
-        measured = run_editing(request, progress, cancelled)
+        if errors:
+            about = {"kinds": tuple(kind or ()), "functions": functions, "count": pass_at_1}
+            asked = benching.ErrorRequest(**common, **about, problems=problems)
+            measured = benching.run_errors(asked, progress, cancelled)
+        else:
+            measured = benching.run_editing(
+                benching.EditingRequest(**common, words=tuple(word or ())), progress, cancelled
+            )
     if as_json:
         typer.echo(json.dumps(measured, indent=2))
     else:
-        _tell(measured)
+        (_tell_errors if errors else _tell)(measured)
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:
@@ -95,12 +127,34 @@ def _tell(measured: Mapping[str, Any]) -> None:
         f"tau {measured['tau']:g}, {measured['rows']} rows; {texts['places']} places in "
         f"{texts['with']} functions, {texts['without']} functions without"
     )
+    rows = {name: [_cell(arm[key]) for key in HEADINGS] for name, arm in measured["arms"].items()}
+    _print(title, list(HEADINGS.values()), rows)
+
+
+def _tell_errors(measured: Mapping[str, Any]) -> None:
+    bugs, arms = measured["bugs"], measured["arms"]
+    first = next(iter(arms.values()))
+    asked = f"; {first['pass_at_1']['problems']} problems" if "pass_at_1" in first else ""
+    title = f"{sum(bugs.values())} planted bugs, {measured['loss_tokens']:,} tokens of held-out code{asked}"
+    rows = {name: [_errors_cell(arm, key) for key in ERROR_HEADINGS] for name, arm in arms.items()}
+    _print(title, list(ERROR_HEADINGS.values()), rows)
+
+
+def _errors_cell(arm: Mapping[str, Any], key: str) -> str:
+    """A number of an arm with its interval; a key names a path through the arm's measures."""
+    found: Any = arm
+    for name in key.split("/"):
+        found = (found or {}).get(name)
+    return "-" if found is None else _cell(found)
+
+
+def _print(title: str, headings: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("edit", no_wrap=True)
-    for heading in HEADINGS.values():
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, arm in measured["arms"].items():
-        table.add_row(name, *(_cell(arm[key]) for key in HEADINGS))
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, WIDEST)
     console.print(table)

@@ -7,13 +7,18 @@ from typing import Any
 
 from ace_analysis.editing.concept import token_spellings
 from ace_analysis.editing.disentangler import Disentangler, find_disentangler, load_disentangler
+from ace_analysis.errors import InputError
 from ace_analysis.evaluation.coders import Harvests
+from ace_analysis.evaluation.corpora import functions_file, read_functions
 from ace_analysis.evaluation.disentangler import Telling
 from ace_analysis.evaluation.editing_concept import ConceptOptions, measure_concept
+from ace_analysis.evaluation.editing_errors_bench import ErrorOptions, Subject, bench_errors
 from ace_analysis.evaluation.ledger import Ledger
-from ace_analysis.features.bundle import find_bundle
+from ace_analysis.evaluation.pass_at_1 import read_problems
+from ace_analysis.features.bundle import Bundle, find_bundle
 from ace_analysis.model.causal import CausalModel, load_causal
 from ace_analysis.settings import cache_dir, load_settings
+from ace_analysis.source.corpus import CodeFunction, Split
 
 Progress = Callable[[str, float | None], None]
 
@@ -50,12 +55,12 @@ def run_editing(request: EditingRequest, progress: Progress, cancelled: Callable
     settings = load_settings(Path.cwd())
     progress(f"loading {settings.model.name}", None)
     causal = load_causal(settings.model.name, settings.model.device, settings.model.dtype)
-    found = _disentangler(request.disentangler, causal)
+    found = _disentangler(request.disentangler, _bundle(causal))
     found.check_fingerprint(causal.info.fingerprint)
     vocabulary = len(causal.model.get_output_embeddings().weight)
     known = min(vocabulary, causal.tokenizer.vocabulary_size)
     tokens = token_spellings(causal.tokenizer.spell, known, request.words)
-    ledger = Ledger(request.keep or cache_dir() / "bench-editing" / "measured.jsonl")
+    ledger = _ledger(request.keep)
     key = f"{found.fingerprint[:16]}/{found.layer}/{request}"
     splits = (harvests.validation.shards, harvests.test.shards)
     told = measure_concept(
@@ -70,7 +75,78 @@ def run_editing(request: EditingRequest, progress: Progress, cancelled: Callable
     return {"model": causal.info.name, "fingerprint": found.fingerprint, "layer": found.layer, **told}
 
 
-def _disentangler(folder: Path | None, causal: CausalModel) -> Disentangler:
-    if folder is not None:
-        return load_disentangler(folder)
-    return find_disentangler(find_bundle(causal.info.name, causal.info.fingerprint).folder)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRequest:
+    """What the command line asks for with --errors. `problems`: a folder of tasks; `count` 0 asks none."""
+
+    harvest: Path
+    kinds: tuple[str, ...] = ()
+    disentangler: Path | None = None
+    latents: int = 5
+    mus: tuple[float, ...] = ()
+    taus: tuple[float, ...] = ()
+    functions: int = 24
+    texts: int = 24
+    longest: int = 128
+    problems: Path | None = None
+    count: int = 0
+    keep: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.count and self.problems is None:
+            raise InputError(
+                f"expected a folder with problems to solve {self.count} of, got none: --problems"
+            )
+        if len(self.mus) > 1 or len(self.taus) > 1:
+            raise InputError("expected one mu and one tau: error latents are erased without a search")
+
+    def options(self) -> ErrorOptions:
+        default = ErrorOptions()
+        return ErrorOptions(
+            kinds=self.kinds,
+            limit=self.latents,
+            functions=self.functions,
+            texts=self.texts,
+            longest=self.longest,
+            mu=self.mus[0] if self.mus else default.mu,
+            tau=self.taus[0] if self.taus else default.tau,
+        )
+
+
+def run_errors(request: ErrorRequest, progress: Progress, cancelled: Callable[[], bool]) -> dict[str, Any]:
+    """What erasing the bundle's error latents does, measured on the harvest's test functions."""
+    functions = {split: _functions(request.harvest, split) for split in ("train", "test")}
+    problems = read_problems(request.problems, request.count) if request.problems is not None else []
+    settings = load_settings(Path.cwd())
+    progress(f"loading {settings.model.name}", None)
+    causal = load_causal(settings.model.name, settings.model.device, settings.model.dtype)
+    bundle = _bundle(causal)
+    found = _disentangler(request.disentangler, bundle)
+    found.check_fingerprint(causal.info.fingerprint)
+    told = bench_errors(
+        Subject(causal, bundle, found),
+        (functions, problems),
+        request.options(),
+        (_ledger(request.keep), f"errors/{found.fingerprint[:16]}/{bundle.identity()[:16]}"),
+        Telling(progress, cancelled),
+    )
+    return {"model": causal.info.name, "fingerprint": found.fingerprint, **told}
+
+
+def _functions(harvest: Path, split: Split) -> list[CodeFunction]:
+    path = harvest / functions_file(split)
+    if not path.is_file():
+        raise InputError(f"{path}: expected the functions of a harvest, got none; run `ace train harvest`")
+    return list(read_functions(path))
+
+
+def _ledger(path: Path | None) -> Ledger:
+    return Ledger(path or cache_dir() / "bench-editing" / "measured.jsonl")
+
+
+def _bundle(causal: CausalModel) -> Bundle:
+    return find_bundle(causal.info.name, causal.info.fingerprint)
+
+
+def _disentangler(folder: Path | None, bundle: Bundle) -> Disentangler:
+    return load_disentangler(folder) if folder is not None else find_disentangler(bundle.folder)
