@@ -131,7 +131,7 @@ def fixes_of(plan: FixPlan, load: LoadRepairer, cancelled: Callable[[], bool], p
         InputError: a file that can't be read, or a line that it doesn't have.
         Cancelled: soon after `cancelled()` has become true.
     """
-    source = SourceFile.read(plan.path, plan.settings.check.max_file_bytes)
+    source = _read(plan)
     document = CodeDocument(uri=plan.path.as_posix(), text=source.text)
     if plan.line is not None and not 1 <= plan.line <= len(document.line_starts):
         raise InputError(
@@ -152,6 +152,13 @@ def fixes_of(plan: FixPlan, load: LoadRepairer, cancelled: Callable[[], bool], p
             line, _ = document.line_column(finding.span.start)
             return Fixed(source=source, document=document, line=line, finding=finding, fixes=fixes)
     return Fixed(source=source, document=document, line=None, finding=next(iter(found), None), fixes=())
+
+
+def _read(plan: FixPlan) -> SourceFile:
+    try:
+        return SourceFile.read(plan.path, plan.settings.check.max_file_bytes)
+    except InputError as error:
+        raise InputError(f"{plan.path}: {error}") from error
 
 
 def _findings(

@@ -148,18 +148,21 @@ def _read(
     options: PairOptions,
     cancelled: Callable[[], bool],
 ) -> Float[Tensor, "place d_model"]:
-    """The stream at each place, texts of like length together."""
+    """The stream at each place, texts of like length together; what comes behind a place is not read."""
     found = subject.tokenizer.encode_many([text for text, _ in places])
-    order = sorted(range(len(places)), key=lambda index: len(found[index]))
+    at = [
+        int(site_positions(text, each.spans, [span], (options.behind,))[0, 0])
+        for (text, span), each in zip(places, found, strict=True)
+    ]
+    order = sorted(range(len(places)), key=lambda index: at[index])
     read: dict[int, Tensor] = {}
     for start in range(0, len(order), options.rows):
         if cancelled():
             raise Cancelled("training was cancelled by the caller; nothing was kept")
         part = order[start : start + options.rows]
-        ids = nn.utils.rnn.pad_sequence([torch.tensor(found[index].ids) for index in part], batch_first=True)
+        rows = [torch.tensor(found[index].ids[: at[index] + 1]) for index in part]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         resid = subject.scanner.resid_post(ids, layer, cancelled=cancelled)
         for row, index in enumerate(part):
-            text, span = places[index]
-            at = site_positions(text, found[index].spans, [span], (options.behind,))
-            read[index] = resid[row, int(at[0, 0])].float().cpu()
+            read[index] = resid[row, at[index]].float().cpu()
     return torch.stack([read[index] for index in range(len(places))])
