@@ -95,7 +95,8 @@ def bench_errors(
     """
     run = _Run(subject, given[0], options, kept, telling)
     problems = given[1]
-    key = f"{kept[1]}/{options}"
+    measured_on = (options.functions, options.mutants, options.texts, options.longest)
+    key = f"{kept[1]}/{measured_on}"
     answerer = Answerer(subject.causal, options.answers)
     bench = ErrorBench(subject.causal, run.material(problems), answerer, kept[0], key, telling)
     places = [run.detector()]

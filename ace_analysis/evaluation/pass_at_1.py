@@ -43,10 +43,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerOptions:
-    """`rows` are written at once."""
+    """`rows` are written at once, and kept together when the last of them is done."""
 
     max_new_tokens: int = 128
-    rows: int = 8
+    rows: int = 32
 
 
 def read_problems(folder: Path, count: int) -> list[Problem]:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from ace_analysis.cli import app
-from ace_analysis.cli.bench_editing import HEADINGS, _cell
+from ace_analysis.cli.bench_editing import ERROR_HEADINGS, HEADINGS, _cell, _errors_cell, _tell_errors
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -26,6 +27,44 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
 def test_help_names_its_options() -> None:
     code, out, _ = run("--help")
     assert code == 0 and all(option in out for option in ("--word", "--mu", "--tau", "--json"))
+    assert all(option in out for option in ("--errors", "--kind", "--problems", "--pass-at-1"))
+
+
+def test_words_or_errors_are_erased_and_not_both(tmp_path: Path) -> None:
+    for arguments in ((), ("--word", "np", "--errors")):
+        code, _, err = run(str(tmp_path), *arguments)
+        assert code == 2 and "expected --word or --errors" in err
+
+
+def test_problems_to_solve_need_a_folder(tmp_path: Path) -> None:
+    code, _, err = run(str(tmp_path), "--errors", "--pass-at-1", "3", "--quiet")
+    assert code == 2 and "expected a folder with problems to solve 3 of" in err
+
+
+def test_error_latents_are_erased_at_one_setting(tmp_path: Path) -> None:
+    code, _, err = run(str(tmp_path), "--errors", "--mu", "4,7", "--quiet")
+    assert code == 2 and "expected one mu and one tau" in err
+
+
+def test_errors_without_functions_say_what_to_run(tmp_path: Path) -> None:
+    code, out, err = run(str(tmp_path), "--errors", "--quiet")
+    assert code == 2 and not out and "expected the functions of a harvest" in err
+
+
+def test_what_erased_errors_do_is_told_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    share = {"value": 0.25, "low": 0.1, "high": 0.5}
+    arm = {
+        "activation_fall": None,
+        "detection": {"own": {"pair": share}},
+        "perplexity": share,
+        "pass_at_1": {"problems": 12, "pass_at_1": share, "difference": {**share, "low": None}},
+    }
+    _tell_errors({"bugs": {"boolean": 3, "arithmetic": 4}, "loss_tokens": 1234, "arms": {"as it is": arm}})
+    shown = capsys.readouterr().out
+    assert "7 planted bugs, 1,234 tokens of held-out code; 12 problems" in shown
+    assert "10.00% to 50.00%" in shown and all(each in shown for each in ("as it is", "pass@1"))
+    assert _errors_cell(arm, "detection/others/pair") == _errors_cell(arm, "activation_fall") == "-"
+    assert "detection/own/pair" in ERROR_HEADINGS
 
 
 def test_a_cell_tells_its_interval_where_there_is_one() -> None:
