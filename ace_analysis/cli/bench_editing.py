@@ -92,25 +92,24 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     """
     if bool(word) == errors:
         raise typer.BadParameter("expected --word or --errors, to say what is to go", param_hint="--word")
-    from ace_analysis.cli import editing_benching as benching
-    from ace_analysis.cli.scanning import interruptible
-
-    mus, taus = _numbers(mu, "--mu"), _numbers(tau, "--tau")
     common = {"harvest": harvest, "disentangler": disentangler, "latents": latents, "texts": texts}
-    common |= {"mus": mus, "taus": taus, "longest": longest, "keep": keep}
-    with PullReporter(quiet=quiet) as progress, interruptible() as cancelled:
-        if errors:
-            about = {"kinds": tuple(kind or ()), "functions": functions, "count": pass_at_1}
-            asked = benching.ErrorRequest(**common, **about, problems=problems)
-            measured = benching.run_errors(asked, progress, cancelled)
-        else:
-            measured = benching.run_editing(
-                benching.EditingRequest(**common, words=tuple(word or ())), progress, cancelled
-            )
+    common |= {"mus": _numbers(mu, "--mu"), "taus": _numbers(tau, "--tau"), "longest": longest, "keep": keep}
+    about = {"kinds": tuple(kind or ()), "functions": functions, "problems": problems, "count": pass_at_1}
+    measured = _measured(common | (about if errors else {"words": tuple(word or ())}), errors, quiet)
     if as_json:
         typer.echo(json.dumps(measured, indent=2))
     else:
         (_tell_errors if errors else _tell)(measured)
+
+
+def _measured(asked: dict[str, Any], errors: bool, quiet: bool) -> dict[str, Any]:
+    from ace_analysis.cli import editing_benching as benching
+    from ace_analysis.cli.scanning import interruptible
+
+    with PullReporter(quiet=quiet) as progress, interruptible() as cancelled:
+        if errors:
+            return benching.run_errors(benching.ErrorRequest(**asked), progress, cancelled)
+        return benching.run_editing(benching.EditingRequest(**asked), progress, cancelled)
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

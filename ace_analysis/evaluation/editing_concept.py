@@ -7,6 +7,7 @@ change at rows and along directions by chance.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +71,19 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
     """
     concept = concept_of_tokens(model, coder, tokens, limit=options.limit)
     pisces = PISCES(model, coder)
-    gauge = _gauge(model, coder, concept, splits[0], _half(options), telling)
-    signs = gauge.signs()
+    near = cache(lambda: _gauge(model, coder, concept, splits[0], _half(options), telling))
+    kept_here = (kept[0], f"{kept[1]}/{concept.latents}")
+    signs = _signs(near, kept_here)
     setting, tried = options.setting, ()
     if setting is None:
-        found = _searched(gauge, erasing(pisces, concept, signs), options, kept, telling)
+        found = _searched(near, erasing(pisces, concept, signs), options, kept_here, telling)
         setting, tried = (found.best.mu, found.best.tau), found.tried
     plan = pisces.erase(concept, *setting, signs=signs)
     arms = {"PISCES": plan.deltas, **_removals(pisces, coder, concept)}
     neurons = Anatomy.of(model).blocks[coder.site.layer].mlp.down.weight.shape[1]
     arms |= controls_of(plan, neurons)
-    gauge = _gauge(model, coder, concept, splits[1], options, telling)
-    reported = report(gauge, arms, telling)
+    far = cache(lambda: _gauge(model, coder, concept, splits[1], options, telling))
+    reported = report(far, arms, telling, (kept[0], f"{kept_here[1]}/{setting}"))
     return {
         "concept": concept.told() | {"tokens": len(concept.tokens)},
         "mu": setting[0],
@@ -92,31 +94,54 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
     }
 
 
+def _signs(gauge: Callable[[], Gauge], kept: tuple[Ledger, str]) -> Tensor:
+    """Read off the validation texts once, and kept as a text of + and -."""
+    key = f"{kept[1]}/signs"
+    known = kept[0].get(key)
+    if known is None:
+        known = "".join("-" if each < 0 else "+" for each in gauge().signs())
+        kept[0].put(key, known)
+    return torch.tensor([-1.0 if each == "-" else 1.0 for each in known])
+
+
 def _searched(
-    gauge: Gauge,
+    gauge: Callable[[], Gauge],
     plan: Callable[[float, float], EditPlan],
     options: ConceptOptions,
     kept: tuple[Ledger, str],
     telling: Telling,
 ) -> Search:
-    before = gauge.measure()
+    before = cache(lambda: gauge().measure())
     return search(
         plan,
-        lambda edit: gauge.quality(before, edit),
-        Grid(mus=options.mus, taus=options.taus, kept=kept[0], key=f"{kept[1]}/{tuple(gauge.latents)}"),
+        lambda edit: gauge().quality(before(), edit),
+        Grid(mus=options.mus, taus=options.taus, kept=kept[0], key=kept[1]),
         progress=telling.progress,
         cancelled=telling.cancelled,
     )
 
 
-def report(gauge: Gauge, arms: dict[str, Sequence[RowDelta]], telling: Telling) -> dict[str, Any]:
-    """All arms on the same texts, compared with the model as it is."""
-    telling("measuring the model as it is", 0.0)
-    before = gauge.measure()
+def report(
+    gauge: Callable[[], Gauge],
+    arms: dict[str, Sequence[RowDelta]],
+    telling: Telling,
+    kept: tuple[Ledger, str],
+) -> dict[str, Any]:
+    """All arms on the same texts, compared with the model as it is; each is kept when it is measured."""
+
+    def measured(name: str, number: int, deltas: Sequence[RowDelta]) -> list[Measured]:
+        rows = kept[0].get(key := f"{kept[1]}/{name}")
+        if rows is None:
+            found = gauge()
+            telling(f"measuring {name}", number / (len(arms) + 1))
+            rows = [asdict(each) for each in found.measure(deltas)]
+            kept[0].put(key, rows)
+        return [Measured(**row) for row in rows]
+
+    before = measured("the model as it is", 0, ())
     told = {}
     for number, (name, deltas) in enumerate(arms.items(), start=1):
-        telling(f"measuring {name}", number / (len(arms) + 1))
-        told[name] = compared(before, gauge.measure(deltas)) | {"norm": norm_of(deltas)}
+        told[name] = compared(before, measured(name, number, deltas)) | {"norm": norm_of(deltas)}
     places = sum(each.places for each in before)
     return {
         "texts": {
@@ -178,7 +203,9 @@ def _gauge(
 
 
 def texts_of(shards: Sequence[Path], tokens: Sequence[int], options: ConceptOptions) -> list[Text]:
-    """Clean functions with the tokens and without, by turns from all projects; long ones are cut off.
+    """Clean functions with the tokens and without, by turns from all projects.
+
+    Of a long one so many tokens are taken: the first ones, or those around the first of the concept's.
 
     Raises InputError where there are fewer than two with or two without.
     """
@@ -188,10 +215,12 @@ def texts_of(shards: Sequence[Path], tokens: Sequence[int], options: ConceptOpti
         shard = read_shard(path)
         own = tree_of_tokens(shard)
         for index, tree in enumerate(shard.trees):
-            ids = shard.ids[(own == index) & shard.clean].long()[: options.longest]
+            ids = shard.ids[(own == index) & shard.clean].long()
             if len(ids) < 16:
                 continue
-            text = Text(ids=ids, cluster=tree["project"], has_concept=bool(torch.isin(ids[1:], wanted).any()))
+            here = torch.isin(ids[1:], wanted).nonzero().flatten().tolist()
+            ids = _window(ids, here[0] if here else 0, options.longest)
+            text = Text(ids=ids, cluster=tree["project"], has_concept=bool(here))
             found[text.has_concept].setdefault(text.cluster, []).append(text)
     chosen = [
         *_by_turns(found[True], options.with_concept),
@@ -204,6 +233,12 @@ def texts_of(shards: Sequence[Path], tokens: Sequence[int], options: ConceptOpti
             f"{len(chosen) - count}; choose other words or harvest more functions"
         )
     return chosen
+
+
+def _window(ids: Tensor, place: int, longest: int) -> Tensor:
+    """The prefix token and up to `longest` - 1 others; `place`, counted behind it, is three quarters in."""
+    start = max(0, min(place - 3 * longest // 4, len(ids) - longest))
+    return torch.cat([ids[:1], ids[1 + start : start + longest]])
 
 
 def _by_turns(projects: dict[str, list[Text]], count: int) -> list[Text]:

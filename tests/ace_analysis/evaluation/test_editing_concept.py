@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.disentangler import Telling
+from ace_analysis.evaluation.editing import Gauge
 from ace_analysis.evaluation.editing_concept import ConceptOptions, measure_concept, texts_of
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.features.harvest import read_shard
@@ -53,7 +54,7 @@ def coder(model: Any, token: int) -> SparseCoder:
 
 
 def test_it_searches_reports_and_keeps_what_it_measured(
-    model: Any, token: int, harvested: Any, tmp_path: Path
+    model: Any, token: int, harvested: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = sorted(harvested.folder.glob("shard-*"))
     ledger = Ledger(tmp_path / "kept.jsonl")
@@ -67,7 +68,8 @@ def test_it_searches_reports_and_keeps_what_it_measured(
     norms = {name: told["arms"][name]["norm"] for name in ("PISCES", "random rows")}
     assert norms["PISCES"] == pytest.approx(norms["random rows"])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert len(ledger) == len(told["searched"])
+    assert len(ledger) == 1 + len(told["searched"]) + 1 + len(told["arms"])
+    monkeypatch.setattr(Gauge, "measure", lambda *_: pytest.fail("it was measured again"))
     assert measure_concept(*run, (Ledger(tmp_path / "kept.jsonl"), "c"), Telling()) == told
 
 
@@ -84,6 +86,14 @@ def test_a_given_setting_is_not_searched(model: Any, token: int, harvested: Any,
         Telling(),
     )
     assert (told["mu"], told["tau"], told["searched"]) == (5.0, 0.5, [])
+
+
+def test_a_long_function_is_cut_to_a_window_that_has_the_tokens(token: int, harvested: Any) -> None:
+    shards = sorted(harvested.folder.glob("shard-*"))
+    texts = texts_of(shards, [token], replace(FEW, longest=20))
+    assert all(len(each.ids) <= 20 for each in texts)
+    assert all(each.has_concept == bool((each.ids[1:] == token).any()) for each in texts)
+    assert {each.has_concept for each in texts} == {True, False}
 
 
 def test_too_few_functions_with_the_words_are_refused(harvested: Any) -> None:
