@@ -19,13 +19,13 @@ Changed, because of what it was measured to do:
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ace_analysis.decomposition.ablator import Ablator, Part, upstream_nodes
-from ace_analysis.decomposition.compared import compared_cdt, compared_one_pass
+from ace_analysis.decomposition.circuit_scores import SCORE_METHODS, SCORED, ScoreMethod, scores_against
 from ace_analysis.decomposition.nodes import Head
 from ace_analysis.decomposition.patching import AblationOptions, prepare
 from ace_analysis.decomposition.targets import HeadTarget, Target
@@ -35,8 +35,6 @@ from ace_analysis.model.scan import never
 from ace_analysis.report.circuit import Circuit, CircuitNode, CurvePoint, faithfulness
 
 Progress = Callable[[str, float | None], None]
-ScoreMethod = Literal["one-pass", "cd-t"]
-SCORE_METHODS: tuple[ScoreMethod, ...] = get_args(ScoreMethod)
 
 GAIN = 1e-3
 """Of what there is to explain: what a node has to harm at least, to be left out for it."""
@@ -47,10 +45,6 @@ SAYS: dict[str, str] = {
     "mean": "mean outputs over positions",
     "counterfactual": "the other text's outputs",
 }
-SCORED: dict[ScoreMethod, str] = {
-    "one-pass": "the one-pass: gradients, and for MLPs that are much of the stream the frozen network",
-    "cd-t": "contextual decomposition (CD-T), one walk for each node",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -58,8 +52,10 @@ class CircuitOptions:
     """How a circuit is looked for.
 
     Attributes:
-        method: how nodes are scored: at once, or by CD-T, which also follows what a node does to the
-            attention of others, and takes as long as two exact ablations for each round.
+        method: how nodes are scored, see circuit_scores.py for what each was measured to do. "one-pass": all
+            at once, in the frozen network. "hover": at once too, as hover and `ace explain` do, mostly by
+            gradients. "cd-t": one by one, which also follows what a node does to the attention of others, and
+            takes as long as two exact ablations for each round.
         percentiles: tried from strict to loose; above each, nodes are taken in.
         rounds: how often the search goes on from the heads that were found, for each percentile.
         tolerance: faithful enough is within so much of 1.
@@ -286,10 +282,8 @@ class _Search:
 
     def _scores(self, targets: Sequence[Target]) -> Float[Tensor, "node target"]:
         """Each node's score against each target; 0 where it is not upstream."""
-        if self.options.method == "cd-t":
-            found = compared_cdt(self.prepared, targets, self.options.rules, cancelled=self.cancelled)
-        else:
-            found = compared_one_pass(self.prepared, targets, cancelled=self.cancelled)
+        method, rules = self.options.method, self.options.rules
+        found = scores_against(self.prepared, targets, method, rules, cancelled=self.cancelled)
         return found[self._rows]
 
 

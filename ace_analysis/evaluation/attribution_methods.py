@@ -103,6 +103,9 @@ SLOW: dict[str, Method] = {
     "CD-T, biases irrelevant, Shapley gates": _cdt(bias="irrelevant", attention="decomposed", mlp="shapley"),
     "CD-T, patterns frozen": _cdt(bias="irrelevant", attention="frozen", mlp="gamma_first"),
     "CD-T, patterns frozen, Shapley gates": _cdt(bias="irrelevant", attention="frozen", mlp="shapley"),
+    "CD-T, half rule": _cdt(),
+    "CD-T, half rule, biases irrelevant": _cdt(bias="irrelevant"),
+    "CD-T, gates frozen": _cdt(mlp="gate_frozen"),
 }
 """One walk for each node. The rule set that the one-pass equals (patterns and gates frozen) is left out."""
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ace_analysis.decomposition.circuit import CircuitOptions, ScoreMethod, find_circuit
+from ace_analysis.decomposition.circuit import CircuitOptions, find_circuit
+from ace_analysis.decomposition.circuit_scores import ScoreMethod
 from ace_analysis.decomposition.nodes import Head, Mlp
 from ace_analysis.decomposition.patching import AblationOptions, prepare
 from ace_analysis.decomposition.targets import HeadTarget, LogitDifference
@@ -31,7 +32,7 @@ def names(circuit: Circuit) -> set[str]:
     return {node.name for node in circuit.parts}
 
 
-@pytest.mark.parametrize("method", ["one-pass", "cd-t"])
+@pytest.mark.parametrize("method", ["one-pass", "hover", "cd-t"])
 def test_known_circuits_are_found_in_most_texts_and_faithful(method: ScoreMethod) -> None:
     right, faithful, texts = 0, 0, 0
     for known in (known_circuit(task, seed) for task in TASKS for seed in (0, 1)):
@@ -45,7 +46,7 @@ def test_known_circuits_are_found_in_most_texts_and_faithful(method: ScoreMethod
     assert texts == 18 and right >= 12 and faithful >= 15
 
 
-@pytest.mark.parametrize("method", ["one-pass", "cd-t"])
+@pytest.mark.parametrize("method", ["one-pass", "hover", "cd-t"])
 def test_a_search_among_some_layers_leaves_the_others_as_they_are(model: Any, method: ScoreMethod) -> None:
     whole = find_circuit(model, IDS, TARGET, CircuitOptions(method=method))
     found = find_circuit(model, IDS, TARGET, CircuitOptions(method=method, layers=(1,)))
@@ -124,7 +125,7 @@ def test_a_target_with_nothing_upstream_is_refused(model: Any) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"method": "guess"}, "method: expected one of one-pass, cd-t, got 'guess'"),
+        ({"method": "guess"}, "method: expected one of one-pass, hover, cd-t, got 'guess'"),
         ({"percentiles": ()}, "percentiles: expected some from 0 to 100"),
         ({"percentiles": (101.0,)}, "percentiles: expected some from 0 to 100"),
         ({"rounds": 0}, "rounds: expected at least 1, got 0"),
