@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ace_analysis.cli.explain import Expectation, Target
-from ace_analysis.cli.messages import printable, printable_path, tell, tell_error
+from ace_analysis.cli.messages import printable, printable_path, tell, tell_error, tell_note
 from ace_analysis.cli.options import AsJson, Device, Dtype, Model, Quiet
-from ace_analysis.cli.scanning import LoadScanner, interruptible, load_engine, results_alone_on_stdout
+from ace_analysis.cli.pasting import advice, command_at
+from ace_analysis.cli.scanning import (
+    LoadScanner,
+    ScanRequest,
+    interruptible,
+    load_engine,
+    results_alone_on_stdout,
+)
 from ace_analysis.errors import AceError, Cancelled, InputError, StorageError
 from ace_analysis.report.circuit import Circuit, circuit_to_json
 from ace_analysis.report.circuit_svg import circuit_page, circuit_svg
@@ -43,6 +50,7 @@ EPILOG = "\n\n".join(" ".join(paragraph.split()) for paragraph in _PARAGRAPHS)
 
 class Scoring(StrEnum):
     ONE_PASS = "one-pass"
+    HOVER = "hover"
     CDT = "cd-t"
 
 
@@ -61,7 +69,8 @@ Output = Annotated[
 Method = Annotated[
     Scoring | None,
     typer.Option(
-        help="How heads and MLPs are scored: all at once, or one by one by CD-T, which takes minutes.",
+        help="How heads and MLPs are ranked: all at once with patterns, norms and gates frozen; as hover and"
+        " ace explain score them, which ranks worse; or one by one by CD-T, which takes minutes.",
         show_default="the settings', one-pass",
     ),
 ]
@@ -166,7 +175,12 @@ def _found(request: Request, load: LoadScanner) -> Circuit:
         ablation=AblationOptions(how=request.how.value),
         progress=request.progress,
     )
+    shown = ScanRequest(document=document, max_false_alarms=settings.check.max_false_alarms)
     with interruptible() as cancelled, results_alone_on_stdout():
+        if not (request.quiet or request.expectation):
+            instead = advice(engine, shown, offset, command_at("circuit", request.place), cancelled)
+            if instead is not None:
+                tell_note(instead)
         return circuit_at(
             engine.engine, document, offset, options, expectation=request.expectation, cancelled=cancelled
         )

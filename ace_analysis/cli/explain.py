@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ace_analysis.cli.messages import printable_path, tell, tell_error
+from ace_analysis.cli.messages import printable_path, tell, tell_error, tell_note
 from ace_analysis.cli.options import (
     AsJson,
     Device,
@@ -20,8 +20,16 @@ from ace_analysis.cli.options import (
     Schema,
     StdinFilename,
 )
-from ace_analysis.cli.scanning import ExplainRequest, LoadScanner, interruptible, load_engine
+from ace_analysis.cli.pasting import advice, command_at, one_before
+from ace_analysis.cli.scanning import (
+    ExplainRequest,
+    LoadScanner,
+    ScanRequest,
+    interruptible,
+    load_engine,
+)
 from ace_analysis.errors import AceError, Cancelled, InputError
+from ace_analysis.report.attribution import TargetKind
 from ace_analysis.report.explanation import SCHEMA, Explained, explanation_of
 from ace_analysis.report.run import INTERRUPTED, NOT_DONE
 from ace_analysis.settings import EngineSettings, load_settings
@@ -39,7 +47,8 @@ _PARAGRAPHS = (
     """[bold]Scores[/bold] are signed and in the unit that is named. Those of heads and layers are effects
     through all that lies behind, so they add up to nothing and are no shares.""",
     """[bold]LINE[/bold] counts from 1 and [bold]COL[/bold] from 0, in code points, as in ace check --json
-    (its list for people counts columns from 1).""",
+    (its list for people counts columns from 1). Beside a finding of the same line, it is told what to type
+    for that.""",
     """[bold]Exit code.[/bold] 0: explained. 2: it could not be. 130: interrupted.""",
 )
 ABOUT = "\n\n".join(" ".join(paragraph.split()) for paragraph in _PARAGRAPHS)
@@ -92,12 +101,14 @@ class Target:
         text = document.line_text(self.line)
         if self.column >= len(text):
             have = f"from 0 to {len(text) - 1:,}" if text else "of a line that is not empty"
-            raise InputError(f"expected a column {have} on line {self.line:,}, got {self.column:,}")
+            raise InputError(
+                f"expected a column {have} on line {self.line:,}, got {self.column:,}"
+                + one_before(document, self.line, self.column)
+            )
         if text[self.column].isspace():
-            hint = self.column and not text[self.column - 1].isspace()
             raise InputError(
                 f"expected a place on code, got white space at line {self.line:,}, column {self.column:,}"
-                + (f"; columns count from 0: column {self.column - 1:,} is the one before" if hint else "")
+                + one_before(document, self.line, self.column)
             )
         return document.line_starts[self.line - 1] + self.column
 
@@ -200,6 +211,11 @@ def _explained(
     )
     with interruptible() as cancelled:
         why = engine.explain(asked, cancelled, progress)
+        if not (request.quiet or request.expectation or why.target.kind is TargetKind.FINDING):
+            shown = ScanRequest(document=document, max_false_alarms=settings.check.max_false_alarms)
+            instead = advice(engine, shown, offset, command_at("explain", request.place), cancelled)
+            if instead is not None:
+                tell_note(instead)
     return Explained(path=document.uri, document=document, why=why, engine=engine.info())
 
 

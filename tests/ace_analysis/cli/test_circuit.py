@@ -10,11 +10,13 @@ from typer.testing import CliRunner
 
 from ace_analysis.cli import app
 from ace_analysis.cli import circuit as command
-from ace_analysis.cli.scanning import Progress
+from ace_analysis.cli.scanning import Progress, ScanRequest
 from ace_analysis.engine import circuits
 from ace_analysis.errors import Cancelled
 from ace_analysis.report.circuit import TARGET, Circuit, CircuitEdge, CircuitNode, circuit_from_json
+from ace_analysis.report.finding import Finding, ScopeReport
 from ace_analysis.settings import EngineSettings
+from ace_analysis.source.document import TextSpan
 
 CIRCUIT = Circuit(
     target="evidence that '<' is wrong here",
@@ -47,6 +49,12 @@ class Loaded:
         self.settings.append(settings)
         progress("loading", None)
         return self
+
+    def scan(self, request: ScanRequest, cancelled: Any, on_scope: Any) -> tuple[ScopeReport, ...]:
+        """One finding, of the comparison."""
+        span = TextSpan(request.document.text.index("<"), request.document.text.index("<") + 1)
+        finding = Finding(span=span, kind="comparison", score=0.9, threshold=0.5, evidence=())
+        return (ScopeReport(scope=span, name="f", findings=(finding,), sites=()),)
 
 
 @pytest.fixture
@@ -83,6 +91,13 @@ def test_a_person_reads_the_size_the_faithfulness_and_the_nodes(run: Callable[..
 def test_json_is_the_circuit(run: Callable[..., Any]) -> None:
     done = run("a.py:2:13", "--json", "--quiet")
     assert circuit_from_json(json.loads(done.stdout)) == CIRCUIT and done.stderr == ""
+
+
+def test_beside_the_finding_of_a_line_it_is_told_what_to_type(run: Callable[..., Any]) -> None:
+    done = run("a.py:2:15")
+    assert done.exit_code == 0 and "ace: note: no finding at 2:15" in done.stderr
+    assert "for that line's, ace circuit a.py:2:13\n" in done.stderr
+    assert "note" not in run("a.py:2:15", "--expectation").stderr
 
 
 def test_options_reach_the_search(run: Callable[..., Any], loaded: Loaded) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ace_analysis.cli.pasting import COUNTED
 from ace_analysis.errors import BundleError, ModelNotFound
 from ace_analysis.report.explanation import SCHEMA
 
@@ -132,7 +133,12 @@ def test_progress_is_told_on_stderr_unless_it_is_quiet(ace) -> None:
         ("a.py:1:99", "a.py: expected a column from 0 to 11 on line 1, got 99"),
         ("a.py:4:0", "a.py: expected a column of a line that is not empty on line 4, got 0"),
         ("a.py:2:0", "a.py: expected a place on code, got white space at line 2, column 0\n"),
-        ("a.py:2:16", "white space at line 2, column 16; columns count from 0: column 15 is the one before"),
+        (
+            "a.py:2:16",
+            "white space at line 2, column 16; columns count from 0 here, from 1 in ace check's list",
+        ),
+        ("a.py:2:16", f"white space at line 2, column 16; {COUNTED}: the place before it is 2:15\n"),
+        ("a.py:2:18", f"got 18; {COUNTED}: the place before it is 2:17\n"),
         ("a.py:3:0", "a.py: expected a place in a function"),
         ("missing.py:1:0", "missing.py: can't be read: No such file or directory"),
         (".:1:0", ".: expected a file, got a folder"),
@@ -144,6 +150,21 @@ def test_where_nothing_can_be_explained_one_line_says_why(ace, place: str, told:
     assert told in done.err and done.err.startswith("ace: error: ") and done.err.count("\n") == 1
     in_json = ace("explain", "-q", "--json", place)
     assert in_json.exit_code == 2 and in_json.json["error"] in done.err
+
+
+def test_a_column_of_a_persons_list_is_answered_with_what_to_type(ace, engine, project: Path) -> None:
+    """What the list calls column 7, behind a finding of one sign, is another token here."""
+    (project / "my b.py").write_text("f(BUG)+BUGS\n", encoding="utf-8")
+    done = ace("explain", "my b.py:1:6")
+    assert done.exit_code == 0
+    told = [line for line in done.err.splitlines() if line.startswith("ace: note: ")]
+    assert told == [f"ace: note: no finding at 1:6; {COUNTED}: for that line's, ace explain 'my b.py':1:7"]
+    assert ace("explain", "-q", "my b.py:1:6").err == ""
+
+
+def test_a_finding_and_an_expectation_get_no_such_advice(ace) -> None:
+    for arguments in (["a.py:2:14"], ["a.py:2:11", "--expectation"], ["a.py:1:0"]):
+        assert "note" not in ace("explain", *arguments).err
 
 
 def test_a_file_that_is_no_text_is_told(ace, project: Path) -> None:
