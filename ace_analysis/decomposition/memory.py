@@ -61,6 +61,22 @@ def free_bytes(device: torch.device) -> int:
     return int(SHARE * _free_main_memory())
 
 
+def ensure_fits(anatomy: Anatomy, length: int, n_blocks: int) -> None:
+    """Said before anything is run: a text of `length` tokens through the first blocks fits into memory.
+
+    Raises:
+        InputError: it does not.
+    """
+    footprint = Footprint.of(anatomy, length, n_blocks)
+    needed, free = footprint.once + footprint.row, free_bytes(anatomy.device)
+    if needed > free:
+        raise InputError(
+            f"the scope is too long to be explained here: {length:,} tokens up to the place take about"
+            f" {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB may be used; shorten the function, or free"
+            " some memory"
+        )
+
+
 def batches(n: int, size: int) -> list[range]:
     """Rows in order, at most `size` together."""
     return [range(first, min(first + size, n)) for first in range(0, n, size)]

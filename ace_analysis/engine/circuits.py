@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
+from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.decomposition.circuit import CircuitOptions, find_circuit
 from ace_analysis.decomposition.circuit_edges import named, with_edges
+from ace_analysis.decomposition.memory import ensure_fits
 from ace_analysis.decomposition.targets import LogitDifference, ReadoutTarget, Target
 from ace_analysis.engine.places import Place, place_at
 from ace_analysis.engine.prompts import Reading, ScopePrompt, pieces_of, tail_before
@@ -53,13 +55,15 @@ def circuit_at(
     """The circuit of the candidate site at an offset, or of any other token there, or for `expectation`.
 
     Raises:
-        InputError: there is nothing to explain at the offset.
+        InputError: there is nothing to explain at the offset, or memory is too small for the text up to it.
         Cancelled: the caller asked to stop.
     """
     options = options or CircuitOptions()
     place = place_at(document, offset)
     site = None if expectation else _site_at(engine, place)
     aim = _at_token(engine, place, options) if site is None else _at_site(engine, place, site)
+    anatomy = Anatomy.of(aim.model)
+    ensure_fits(anatomy, len(aim.ids), aim.target.site(anatomy).layer + 1)
     ids = torch.tensor([aim.ids])
     found = find_circuit(aim.model, ids, aim.target, options, cancelled=cancelled)
     options.tell("the edges")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.decomposition.logits import logits_of
-from ace_analysis.decomposition.memory import Footprint, free_bytes
+from ace_analysis.decomposition.memory import ensure_fits
 from ace_analysis.decomposition.nodes import Head
 from ace_analysis.decomposition.patching import ablate
 from ace_analysis.decomposition.readout import BoundTarget
@@ -56,14 +56,17 @@ from ace_analysis.source.sites import CandidateSite
 if TYPE_CHECKING:
     from ace_analysis.model.causal import CausalModel
 
-METHOD = "one pass back with attention patterns, norms and gates held as they were"
+METHOD = (
+    "one pass forward and two back: tokens and large MLPs with attention patterns, norms and gates held as"
+    " they were, heads and other MLPs by gradients"
+)
 FROZEN = (
-    "What a part does by changing where attention looks, a norm or a gate is not counted, so a part's real"
-    " effect, when it is taken out, can differ."
+    "What a part does by changing where attention looks, a norm or a gate is counted to first order at most,"
+    " so a part's real effect, when it is taken out, can differ."
 )
 ReadScope = Callable[[str, str, Callable[[], bool]], tuple[list[Piece], ScopeScores]]
 
-VERSION = "1"
+VERSION = "2"
 """Raised when the same text would be explained differently: what was kept before is then not found again."""
 
 TOLERANCE = 1e-2
@@ -250,15 +253,7 @@ class Explainer:
         )
 
     def _scores(self, anatomy: Anatomy, ids: list[int], target: Target) -> NodeScores:
-        blocks = target.site(anatomy).layer + 1
-        footprint = Footprint.of(anatomy, len(ids), blocks)
-        needed, free = footprint.once + footprint.row, free_bytes(anatomy.device)
-        if needed > free:
-            raise InputError(
-                f"the scope is too long to be explained here: {len(ids):,} tokens up to the place take about"
-                f" {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB may be used; shorten the function, or"
-                " free some memory"
-            )
+        ensure_fits(anatomy, len(ids), target.site(anatomy).layer + 1)
         return one_pass(anatomy, torch.tensor(ids), target, cancelled=self.cancelled)
 
     def _checks(self, model: Any, ids: list[int], target: Target, nodes: Nodes) -> tuple[PartCheck, ...]:

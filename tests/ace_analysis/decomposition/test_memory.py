@@ -7,7 +7,7 @@ import torch
 
 from ace_analysis.decomposition import memory
 from ace_analysis.decomposition.anatomy import Anatomy
-from ace_analysis.decomposition.memory import Footprint, batches, free_bytes
+from ace_analysis.decomposition.memory import Footprint, batches, ensure_fits, free_bytes
 from ace_analysis.errors import InputError
 
 
@@ -24,6 +24,17 @@ def test_as_many_rows_as_fit_beside_the_run() -> None:
 def test_a_text_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(InputError, match="fits into 2 MB, got 7 tokens, which take 3 MB; use a shorter text"):
         Footprint(once=2_000_000, row=1_000_000).rows_in(2_500_000, 7)
+
+
+def test_a_text_that_memory_is_too_small_for_is_told_with_what_to_do(
+    qwen2: Anatomy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_fits(qwen2, 100, 4)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1_000_000)
+    with pytest.raises(
+        InputError, match=r"too long to be explained here: 100 tokens .* 1 MB may be used; shorten the"
+    ):
+        ensure_fits(qwen2, 100, 4)
 
 
 def test_batches_cover_every_row_once() -> None:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from ace_analysis.decomposition import memory
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.decomposition.circuit import CircuitOptions
 from ace_analysis.decomposition.patching import AblationOptions
-from ace_analysis.engine import Engine, ScanOptions
+from ace_analysis.engine import Engine, ScanOptions, circuits
 from ace_analysis.engine.circuits import PICTURE, circuit_at
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.source.document import CodeDocument
@@ -64,6 +65,16 @@ def test_tokens_in_the_picture_are_those_of_the_prompt(engine: Engine, document:
 def test_a_place_without_code_is_refused(engine: Engine, document: CodeDocument) -> None:
     with pytest.raises(InputError, match="got white space"):
         circuit_at(engine, document, TEXT.index("\n"), QUICK)
+
+
+@pytest.mark.parametrize("text", ["/ len", "def"])
+def test_a_scope_that_memory_is_too_small_for_is_told_before_it_is_run(
+    engine: Engine, document: CodeDocument, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(circuits, "find_circuit", None)
+    with pytest.raises(InputError, match="the scope is too long to be explained here"):
+        circuit_at(engine, document, TEXT.index(text), QUICK)
 
 
 def test_it_can_be_cancelled(engine: Engine, document: CodeDocument) -> None:

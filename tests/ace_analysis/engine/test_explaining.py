@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ace_analysis.decomposition import memory
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.decomposition.relp import one_pass
 from ace_analysis.engine import Engine, ExplainOptions, ScanOptions, explaining
@@ -357,7 +358,7 @@ def test_progress_is_told(engine: Engine) -> None:
 def test_a_scope_that_memory_is_too_small_for_is_told_before_it_is_run(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(explaining, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
     monkeypatch.setattr(explaining, "one_pass", None)
     with pytest.raises(InputError, match="the scope is too long to be explained here"):
         engine.explain(document(), at(text))
