@@ -88,7 +88,7 @@ class WrittenArm:
         prompt = self.asked_with(text, line)
         plans = [RowPlan(), *[RowPlan(temperature=self.temperature)] * (self.count - 1)]
         with self._steered(len(prompt) - 1):
-            rows = _rows(self.causal, prompt, plans, self.seed)
+            rows = _rows(self.causal, prompt, plans, self.seed, _line(text, line))
         return _texts(text, line, rows)
 
     def plans(self) -> list[RowPlan]:
@@ -150,17 +150,27 @@ class Together:
         first = self._arms[0]
         plans = [arm.plans() for arm in self._arms]
         prompt = first.asked_with(text, line)
-        rows = iter(_rows(first.causal, prompt, [plan for each in plans for plan in each], first.seed))
+        every = [plan for each in plans for plan in each]
+        rows = iter(_rows(first.causal, prompt, every, first.seed, _line(text, line)))
         return {
             arm.name: _texts(text, line, [next(rows) for _ in each])
             for arm, each in zip(self._arms, plans, strict=True)
         }
 
 
-def _rows(causal: CausalModel, prompt: list[int], plans: Sequence[RowPlan], seed: int) -> tuple[Written, ...]:
+def _line(text: str, line: int) -> str:
+    span = line_span(text, line)
+    return text[span.start : span.end]
+
+
+def _rows(
+    causal: CausalModel, prompt: list[int], plans: Sequence[RowPlan], seed: int, line: str
+) -> tuple[Written, ...]:
+    """What is written in place of a line; most of it will stand in it again."""
+    draft = tuple(causal.tokenizer.encode(line).ids[1:])
     ends = end_ids(causal.tokenizer, causal.end_ids) | line_end_ids(causal.tokenizer)
     tree = TokenTree(causal.model, prompt)
-    return Writer(causal, tree, prompt).write(plans, WritingOptions(ends=ends, seed=seed))
+    return Writer(causal, tree, prompt).write(plans, WritingOptions(ends=ends, seed=seed, draft=draft))
 
 
 def _texts(text: str, line: int, rows: Sequence[Written]) -> list[str]:

@@ -111,6 +111,7 @@ class Gathering:
             top_p=options.top_p,
             max_new_tokens=options.max_new_tokens * lines,
             seed=options.seed,
+            draft=tuple(self._causal.tokenizer.encode(self._old).ids[1:]),
         )
         rows = Writer(self._causal, tree, self._prompt).write(plans, writing, cancelled)
         return [

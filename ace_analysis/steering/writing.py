@@ -2,7 +2,9 @@
 
 Rows that have written the same so far under the same steering are one branch of the tree, so what they share
 is read once. A steered row begins by reading the last token of the prompt again, because that token chooses
-the first new one. The caller is asked before every token whether to go on.
+the first new one. Behind each new token some guesses are read in the same pass (`drafts.py`): a row goes on
+through those that it would have written itself, so what it writes doesn't depend on them. The caller is asked
+before every pass whether to go on.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +18,15 @@ from ace_analysis.errors import Cancelled
 from ace_analysis.model.causal import CausalModel
 from ace_analysis.model.scan import never
 from ace_analysis.steering.applying import gate_watched, pushed, stream_changed
+from ace_analysis.steering.drafts import continuation
 from ace_analysis.steering.gating import FeatureGate
 from ace_analysis.steering.generation import chosen
 from ace_analysis.steering.stopping import Stop, line_end
 from ace_analysis.steering.token_tree import AGAIN, ROOT, TokenTree
 from ace_analysis.steering.vector import SteeringVector
+
+MOST_GUESSES = 8
+"""Behind each new token of a row; a row that was guessed wrong gets fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,7 @@ class WritingOptions:
     """`ends` are tokens that end a row and are dropped; `stop` says where a text is done, None: nowhere.
 
     Each row draws from a generator of its own (`seed` and its place), so a row does not depend on the others.
+    `draft` is a text, as tokens, that the rows are likely to resemble: they are written in fewer passes then.
     """
 
     ends: frozenset[int] = frozenset()
@@ -53,6 +60,7 @@ class WritingOptions:
     top_p: float = 0.95
     max_new_tokens: int = 48
     seed: int = 0
+    draft: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,32 @@ class _Row:
     text: str = ""
     logprob: float = 0.0
     done: bool = False
+    newest: int | None = None
+    """What is to be read behind `node` before the row can go on."""
+    right: int = MOST_GUESSES
+    """How many tokens it took at once, the last time."""
+
+
+class _Pass:
+    """Tokens that are read in one pass, each once for all rows that are steered alike."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self.tokens: list[int] = []
+        self.parents: list[int] = []
+        self.plans: list[RowPlan] = []
+        self.children: dict[tuple[int, int, tuple[int, float] | None], int] = {}
+        self.logprobs: dict[int, Tensor] = {}
+
+    def add(self, parent: int, token: int, plan: RowPlan) -> int:
+        """The node of a token behind another one."""
+        key = (parent, token, _way(plan))
+        if key not in self.children:
+            self.children[key] = self._first + len(self.tokens)
+            self.tokens.append(token)
+            self.parents.append(parent)
+            self.plans.append(plan)
+        return self.children[key]
 
 
 class Writer:
@@ -92,13 +126,15 @@ class Writer:
         """One text for each plan. What was read for it stays in the tree until that is cleared.
 
         Raises:
-            Cancelled: when `cancelled()` turns true; it is asked before each token.
+            Cancelled: when `cancelled()` turns true; it is asked before each pass.
         """
         seeds = [options.seed + n if plan.seed is None else plan.seed for n, plan in enumerate(plans)]
         rows = [
-            _Row(plan, torch.Generator().manual_seed(seed), ROOT)
+            _Row(plan, torch.Generator().manual_seed(seed), AGAIN if plan.is_steered else ROOT)
             for plan, seed in zip(plans, seeds, strict=True)
         ]
+        for row in rows:
+            row.newest = self._last if row.plan.is_steered else None
         steered = {
             id(plan.vector): (plan.vector, plan.gate)
             for plan in plans
@@ -107,14 +143,12 @@ class Writer:
         with ExitStack() as stack:
             for vector, gate in steered.values():
                 self._steer(stack, vector, gate)
-            self._begin(rows)
-            for _ in range(options.max_new_tokens):
+            while alive := [row for row in rows if not row.done and len(row.ids) < options.max_new_tokens]:
                 if cancelled():
                     raise Cancelled("writing was cancelled by the caller; nothing was kept")
-                alive = [row for row in rows if not row.done]
-                if not alive:
-                    break
-                self._step(alive, options)
+                found = self._read(alive, options)
+                for row in alive:
+                    self._go_on(row, found, options)
         return tuple(Written(row.text, tuple(row.ids), row.logprob, row.done) for row in rows)
 
     def _steer(self, stack: ExitStack, vector: SteeringVector, gate: FeatureGate | None) -> None:
@@ -134,16 +168,19 @@ class Writer:
 
         stack.enter_context(stream_changed(blocks, vector.layer, change))
 
-    def _begin(self, rows: list[_Row]) -> None:
-        """A first token for each way to steer: the prompt's last, read again under it."""
-        ways = {_way(row.plan): row.plan for row in rows if row.plan.is_steered}
-        if not ways:
-            return
-        nodes = self._grow([self._last] * len(ways), [AGAIN] * len(ways), list(ways.values()))
-        at = dict(zip(ways, nodes, strict=True))
+    def _read(self, rows: list[_Row], options: WritingOptions) -> _Pass:
+        """The newest token of each row, and guesses of what follows it."""
+        found = _Pass(len(self._tree))
         for row in rows:
-            if row.plan.is_steered:
-                row.node = at[_way(row.plan)]
+            if row.newest is not None:
+                row.node = found.add(row.node, row.newest, row.plan)
+            node = row.node
+            for token in continuation(row.ids, options.draft, min(MOST_GUESSES, 1 + row.right)):
+                node = found.add(node, token, row.plan)
+        new = self._grow(found.tokens, found.parents, found.plans) if found.tokens else []
+        nodes = sorted({*new, *(row.node for row in rows)})
+        found.logprobs = dict(zip(nodes, self._tree.log_probs(nodes).cpu(), strict=True))
+        return found
 
     def _grow(self, tokens: list[int], parents: list[int], plans: list[RowPlan]) -> list[int]:
         """Read tokens, each under its row's vector."""
@@ -157,26 +194,20 @@ class Writer:
         finally:
             self._strengths = {}
 
-    def _step(self, rows: list[_Row], options: WritingOptions) -> None:
-        """One more token for each row that is not done."""
-        nodes = list(dict.fromkeys(row.node for row in rows))
-        logprobs = dict(zip(nodes, self._tree.log_probs(nodes).cpu(), strict=True))
-        branches: dict[tuple[int, int], RowPlan] = {}
-        for row in rows:
-            token = chosen(logprobs[row.node], row.plan.temperature, options.top_p, row.random)
-            row.logprob += float(logprobs[row.node][token])
+    def _go_on(self, row: _Row, found: _Pass, options: WritingOptions) -> None:
+        """Choose tokens as far as what was read reaches."""
+        before = len(row.ids)
+        while len(row.ids) < options.max_new_tokens:
+            logprobs = found.logprobs[row.node]
+            token = chosen(logprobs, row.plan.temperature, options.top_p, row.random)
+            row.logprob += float(logprobs[token])
             self._take(row, token, options)
-            if not row.done:
-                branches.setdefault((row.node, token), row.plan)
-        if not branches:
-            return
-        grown = self._grow(
-            [token for _, token in branches], [node for node, _ in branches], list(branches.values())
-        )
-        at = dict(zip(branches, grown, strict=True))
-        for row in rows:
-            if not row.done:
-                row.node = at[row.node, row.ids[-1]]
+            child = found.children.get((row.node, token, _way(row.plan)))
+            if row.done or child is None:
+                break
+            row.node = child
+        row.newest = row.ids[-1] if row.ids else None
+        row.right = len(row.ids) - before
 
     def _take(self, row: _Row, token: int, options: WritingOptions) -> None:
         if token in options.ends:
@@ -188,5 +219,5 @@ class Writer:
         row.done, row.text = ended is not None, text[:ended]
 
 
-def _way(plan: RowPlan) -> tuple[int, float]:
-    return id(plan.vector), plan.strength
+def _way(plan: RowPlan) -> tuple[int, float] | None:
+    return (id(plan.vector), plan.strength) if plan.is_steered else None

@@ -1,6 +1,7 @@
 """Rows on a tree are written as each would be alone, steered or not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from ace_analysis.errors import Cancelled, FingerprintError
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.causal import CausalModel
+from ace_analysis.model.hooks import hooks
 from ace_analysis.model.sites import Site
 from ace_analysis.steering.gating import FeatureGate
 from ace_analysis.steering.generation import GenerationOptions
@@ -80,7 +82,43 @@ def test_a_row_ends_at_its_lines_end_and_at_an_end_token(causal: CausalModel) ->
     assert ended[0].finished and stop not in ended[0].ids
 
 
-def test_it_is_asked_before_every_token_whether_to_go_on(causal: CausalModel) -> None:
+@pytest.mark.parametrize("cut", [0, 3, 9])
+def test_a_draft_changes_in_how_many_passes_rows_are_written_and_nothing_else(
+    causal: CausalModel, vector: SteeringVector, cut: int
+) -> None:
+    """The draft is what a row writes by itself, with one token changed."""
+    options = WritingOptions(stop=None, max_new_tokens=9)
+    plans = [
+        RowPlan(),
+        RowPlan(temperature=1.0),
+        RowPlan(vector=vector, strength=1.0),
+        RowPlan(temperature=0.7),
+    ]
+    plain, passes = counted(causal, plans, options)
+    assert passes == 9
+    draft = list(plain[0].ids)
+    if cut < len(draft):
+        draft[cut] = draft[cut] ^ 1
+    drafted, fewer = counted(causal, plans, replace(options, draft=tuple(draft)))
+    assert [row.ids for row in drafted] == [row.ids for row in plain]
+    assert [row.logprob for row in drafted] == pytest.approx([row.logprob for row in plain], abs=1e-3)
+    assert counted(causal, plans[:1], replace(options, draft=tuple(draft)))[1] <= (6 if cut < 9 else 2)
+    assert fewer <= passes
+
+
+def counted(
+    causal: CausalModel, plans: list[RowPlan], options: WritingOptions
+) -> tuple[tuple[Written, ...], int]:
+    """What is written, and in how many passes behind the prompt."""
+    prompt = causal.tokenizer.encode(PROMPT).ids
+    tree = TokenTree(causal.model, prompt)
+    passes: list[int] = []
+    with hooks(before=[(causal.blocks[0], lambda module, arguments: passes.append(1))]):
+        rows = Writer(causal, tree, prompt).write(plans, options)
+    return rows, len(passes)
+
+
+def test_it_is_asked_before_every_pass_whether_to_go_on(causal: CausalModel) -> None:
     asked: list[int] = []
 
     def cancelled() -> bool:
