@@ -48,7 +48,9 @@ Problems = Annotated[
     ),
 ]
 PassAt1 = Annotated[int, typer.Option("--pass-at-1", min=0, help="Problems to solve; 0: none.")]
-Functions = Annotated[int, typer.Option(min=1, help="With --errors: functions with mutants to measure on.")]
+Functions = Annotated[
+    int, typer.Option(min=1, help="With --errors: functions with mutants to look in, and to measure on.")
+]
 Folder = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="A disentangler.", show_default="the last one beside the bundle"),

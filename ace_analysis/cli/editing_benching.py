@@ -106,6 +106,7 @@ class ErrorRequest:
             kinds=self.kinds,
             limit=self.latents,
             functions=self.functions,
+            learned=self.functions,
             texts=self.texts,
             longest=self.longest,
             mu=self.mus[0] if self.mus else default.mu,
