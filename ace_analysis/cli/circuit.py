@@ -42,7 +42,7 @@ _PARAGRAPHS = (
     """[bold]--json[/bold] writes one object: {"version", "target", "unit", "clean", "nothing", "alone",
     "faithfulness", "nodes": [{"name", "kind", "layer", "score", "through", "lost", "text"}], "edges":
     [{"source", "receiver", "score"}], "upstream", "curve": [{"nodes", "value", "faithfulness"}], "ablation",
-    "method", "notes"}.""",
+    "method", "notes", "place"}.""",
     """[bold]Exit code.[/bold] 0: found. 2: it could not be. 130: interrupted.""",
 )
 EPILOG = "\n\n".join(" ".join(paragraph.split()) for paragraph in _PARAGRAPHS)
@@ -202,7 +202,8 @@ def _show(circuit: Circuit) -> None:
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
-    console.print(printable(circuit.target), soft_wrap=True)
+    place = f"{circuit.place}: " if circuit.place else ""
+    console.print(printable(f"{place}{circuit.target}"), soft_wrap=True)
     size = f"{len(circuit.parts)} of {circuit.upstream} heads and MLPs"
     console.print(
         f"{size} reach {circuit.alone:+.2f} of {circuit.clean:+.2f} {circuit.unit}"

@@ -69,7 +69,9 @@ def circuit_at(
     options.tell("the edges")
     found = with_edges(found, aim.model, ids, aim.target, ablation=options.ablation, cancelled=cancelled)
     texts = [aim.text[span.start : span.end] for span in aim.spans]
-    return replace(named(found, texts), target=aim.description, notes=(PICTURE,))
+    line, column = document.line_column(offset)
+    where = f"{document.uri}:{line}:{column}"
+    return replace(named(found, texts), target=aim.description, notes=(PICTURE,), place=where)
 
 
 def _site_at(engine: Engine, place: Place) -> CandidateSite | None:

@@ -77,6 +77,7 @@ class Circuit:
         ablation: what stood in the others' place.
         method: how nodes were scored.
         notes: what a reader has to know.
+        place: FILE:LINE:COL, as `ace circuit` takes it; empty where there is no file.
     """
 
     target: str
@@ -91,6 +92,7 @@ class Circuit:
     ablation: str
     method: str
     notes: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def faithfulness(self) -> float:

@@ -1,14 +1,16 @@
 """A circuit as a picture: one SVG, or one page around it, that needs no network and runs no script.
 
-Layers go up, from the tokens that are read to the number that is explained. Colour says the sign, width and
-strength the size; whoever points at a node or an edge is told the number.
+Layers go up, from the tokens that are read to the number that is explained. Colour says the sign, as on ACE's
+other pages, and so do dashes; width and strength say the size. Whoever points at a node or an edge is told
+the number.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 
 from ace_analysis.report.circuit import TARGET, Circuit, CircuitEdge, CircuitNode
+from ace_analysis.report.escaping import escaped, one_line
+from ace_analysis.report.style import content_security_policy
 
 ROW, COLUMN, MARGIN = 74, 96, 46
 NODE_WIDTH, NODE_HEIGHT = 78, 30
@@ -18,7 +20,11 @@ THINNEST_EDGE = 0.6
 
 STYLE = """
 svg.circuit { font: 12px system-ui, sans-serif; max-width: 100%; height: auto; }
-svg.circuit .raises { --sign: #0a7d55; } svg.circuit .lowers { --sign: #b3261e; }
+svg.circuit .raises { --sign: #d55e00; } svg.circuit .lowers { --sign: #0072b2; }
+@media (prefers-color-scheme: dark) {
+  svg.circuit .raises { --sign: #ff8c3a; } svg.circuit .lowers { --sign: #56b4e9; }
+}
+svg.circuit path.lowers, svg.circuit .lowers rect { stroke-dasharray: 5 4; }
 svg.circuit path { stroke: var(--sign); fill: none; stroke-linecap: round; }
 svg.circuit path:hover { stroke-opacity: 1; }
 svg.circuit rect { fill: var(--sign); stroke: var(--sign); stroke-width: 1.2; }
@@ -32,6 +38,8 @@ h1 { font-size: 1.3rem; } dl { display: grid; grid-template-columns: max-content
 dt { opacity: .7; } dd { margin: 0; } table { border-collapse: collapse; }
 td, th { padding: .1rem .8rem .1rem 0; text-align: left; } td.number { text-align: right; }
 """
+
+LEGEND = "Orange raises the value, blue and dashed lowers it. Point at a box or a line to read its number."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ def circuit_svg(circuit: Circuit) -> str:
     strongest = max((abs(node.score) for node in circuit.parts), default=1.0) or 1.0
     lines = [
         f'<svg class="circuit" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"'
-        f' xmlns="http://www.w3.org/2000/svg" aria-label="{escape(_title(circuit))}">',
+        f' xmlns="http://www.w3.org/2000/svg" aria-label="{escaped(_title(circuit))}">',
         f"<style>{STYLE}</style>",
         *(_layer(name, height - MARGIN - ROW * at) for at, (name, _) in enumerate(rows)),
         *(_edge(edge, spots, largest, circuit.unit) for edge in reversed(circuit.edges) if _has(edge, spots)),
@@ -65,8 +73,9 @@ def circuit_svg(circuit: Circuit) -> str:
 
 def circuit_page(circuit: Circuit) -> str:
     """A whole HTML page: what was explained, how faithful the circuit is, the graph, and its nodes."""
-    title = escape(_title(circuit))
+    title = escaped(_title(circuit))
     facts = {
+        **({"place": one_line(circuit.place)} if circuit.place else {}),
         "value in the whole model": f"{circuit.clean:+.3f} {circuit.unit}",
         "with this circuit alone": f"{circuit.alone:+.3f}",
         "with no head and no MLP": f"{circuit.nothing:+.3f}",
@@ -75,20 +84,21 @@ def circuit_page(circuit: Circuit) -> str:
         "what stands in the others' place": circuit.ablation,
         "scores": circuit.method,
     }
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
-    notes = "".join(f"<p>{escape(note)}</p>" for note in circuit.notes)
+    rows = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in facts.items())
+    notes = "".join(f"<p>{escaped(note)}</p>" for note in circuit.notes)
+    policy = content_security_policy(PAGE_STYLE, STYLE)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escaped(policy)}">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>{PAGE_STYLE}</style></head><body>\n<h1>{title}</h1>\n<dl>{rows}</dl>\n"
-        f"{circuit_svg(circuit)}\n{notes}\n{_table(circuit.nodes)}\n</body></html>\n"
+        f"{circuit_svg(circuit)}\n<p>{LEGEND}</p>{notes}\n{_table(circuit.nodes)}\n</body></html>\n"
     )
 
 
 def _title(circuit: Circuit) -> str:
     """In one line, without characters that no page may hold."""
-    shown = "".join(char if char.isprintable() else " " for char in circuit.target)
-    return f"Circuit: {shown}"
+    return f"Circuit: {one_line(circuit.target)}"
 
 
 def _rows(circuit: Circuit) -> list[tuple[str, list[CircuitNode]]]:
@@ -117,7 +127,7 @@ def _has(edge: CircuitEdge, spots: dict[str, _Spot]) -> bool:
 
 
 def _layer(name: str, y: float) -> str:
-    return f'<text class="layer" x="6" y="{y:.0f}">{escape(name)}</text>'
+    return f'<text class="layer" x="6" y="{y:.0f}">{escaped(name)}</text>'
 
 
 def _edge(edge: CircuitEdge, spots: dict[str, _Spot], largest: float, unit: str) -> str:
@@ -130,7 +140,7 @@ def _edge(edge: CircuitEdge, spots: dict[str, _Spot], largest: float, unit: str)
         f'<path class="{_sign(edge.score)}" stroke-opacity="{0.18 + 0.62 * size:.2f}"'
         f' stroke-width="{max(THINNEST_EDGE, WIDEST_EDGE * size):.1f}" d="M {start.x:.0f} {top:.0f}'
         f' C {start.x:.0f} {top - bend:.0f} {end.x:.0f} {bottom + bend:.0f} {end.x:.0f} {bottom:.0f}">'
-        f"<title>{escape(tip)}</title></path>"
+        f"<title>{escaped(tip)}</title></path>"
     )
 
 
@@ -152,9 +162,9 @@ def _target(circuit: Circuit, spot: _Spot) -> str:
 def _box(label: str, tip: str, sign: str, spot: _Spot, opacity: float) -> str:
     left, top = spot.x - NODE_WIDTH / 2, spot.y - NODE_HEIGHT / 2
     return (
-        f'<g class="{sign}"><title>{escape(tip)}</title><rect x="{left:.0f}" y="{top:.0f}" rx="6"'
+        f'<g class="{sign}"><title>{escaped(tip)}</title><rect x="{left:.0f}" y="{top:.0f}" rx="6"'
         f' width="{NODE_WIDTH}" height="{NODE_HEIGHT}" fill-opacity="{opacity:.2f}"/>'
-        f'<text x="{spot.x:.0f}" y="{spot.y:.0f}">{escape(label)}</text></g>'
+        f'<text x="{spot.x:.0f}" y="{spot.y:.0f}">{escaped(label)}</text></g>'
     )
 
 
@@ -173,7 +183,7 @@ def _table(nodes: Iterable[CircuitNode]) -> str:
     for node in sorted(nodes, key=lambda node: -abs(node.score)):
         lost = "" if node.lost is None else f"{node.lost:+.3f}"
         cells = (node.name, _short(node.text), node.through or TARGET)
-        named = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        named = "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
         rows.append(
             f'<tr>{named}<td class="number">{node.score:+.3f}</td><td class="number">{lost}</td></tr>'
         )

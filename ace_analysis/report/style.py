@@ -70,7 +70,10 @@ svg.bar line {{ stroke: var(--line); }}
 """
 
 
-def content_security_policy() -> str:
-    """A page may do nothing but show itself in this style: no script, no address, no form."""
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+def content_security_policy(*styles: str) -> str:
+    """A page may do nothing but show itself in these styles (none: STYLE): no script, no address, no form."""
+    digests = (
+        base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in styles or (STYLE,)
+    )
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; style-src {allowed}; base-uri 'none'; form-action 'none'"

@@ -34,6 +34,7 @@ CIRCUIT = Circuit(
     ablation="zero",
     method="one pass",
     notes=("Edges are estimates.",),
+    place="a\x1b.py:2:13",
 )
 
 
@@ -83,6 +84,7 @@ def run(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 def test_a_person_reads_the_size_the_faithfulness_and_the_nodes(run: Callable[..., Any]) -> None:
     done = run("a.py:2:13")
     assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("a\\x1b.py:2:13: evidence that '<' is wrong here\n")
     for text in ("1 of 10 heads and MLPs", "+1.00 of +2.00 log-odds", "faithfulness 0.75", "L1H0", "T3"):
         assert text in done.stdout, text
     assert "\x1b" not in done.stdout and done.stderr == "ace: loading\n"

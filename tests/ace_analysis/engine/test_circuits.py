@@ -39,7 +39,7 @@ def test_a_candidate_site_is_explained_by_its_log_odds(engine: Engine, document:
     assert found.target == "evidence that '/' is wrong here" and found.unit == "log-odds"
     assert engine.bundle.calibration.probability(found.clean) == pytest.approx(site.score, abs=1e-4)
     assert found.upstream == 2 * 5 and found.notes == (PICTURE,)
-    assert found.edges and found.parts
+    assert found.edges and found.parts and found.place == f"mean.py:8:{len('    return total ')}"
 
 
 def test_any_other_token_is_explained_by_the_whole_model(engine: Engine, document: CodeDocument) -> None:

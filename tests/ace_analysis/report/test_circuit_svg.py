@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from html import unescape
 from xml.etree import ElementTree
 
 import pytest
 
 from ace_analysis.report.circuit import TARGET, Circuit, CircuitEdge, CircuitNode
 from ace_analysis.report.circuit_svg import WIDEST_EDGE, circuit_page, circuit_svg
+from ace_analysis.report.style import content_security_policy
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -62,6 +64,27 @@ def test_edges_to_what_is_not_drawn_are_left_out(circuit_with: Callable[..., Cir
 
 def test_a_circuit_without_nodes_is_a_picture_of_its_target(circuit_with: Callable[..., Circuit]) -> None:
     assert "+2.00" in circuit_svg(circuit_with(nodes=(), edges=()))
+
+
+def test_the_page_says_its_place_and_allows_its_own_styles_alone(
+    circuit_with: Callable[..., Circuit],
+) -> None:
+    page = circuit_page(circuit_with(place="a b.py:3:15"))
+    assert "<dt>place</dt><dd>a b.py:3:15</dd>" in page and "<dt>place</dt>" not in circuit_page(
+        circuit_with()
+    )
+    policy = unescape(page.split('http-equiv="Content-Security-Policy" content="')[1].split('"')[0])
+    styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert len(styles) == 2 and policy == content_security_policy(*styles)
+
+
+def test_a_sign_is_told_without_colour_too(circuit_with: Callable[..., Circuit]) -> None:
+    assert re.search(r"path\.lowers[^}]*stroke-dasharray", circuit_svg(circuit_with()))
+
+
+def test_text_that_turns_what_follows_is_shown_by_name(circuit_with: Callable[..., Circuit]) -> None:
+    page = circuit_page(circuit_with(target="a\u202eb", place="\u202ec.py:1:0"))
+    assert "\u202e" not in page and "U+202E" in page
 
 
 def test_the_page_needs_no_network_and_runs_nothing(circuit_with: Callable[..., Circuit]) -> None:
