@@ -109,7 +109,7 @@ def _told(why: Attribution) -> str:
     target = why.target
     if target.kind is TargetKind.TOKEN:
         other = f"{_shown(target.alternative or '')} {target.alternative_probability or 0.0:.2f}"
-        return f"the model expects {_shown(target.text)} with probability {target.probability:.2f}, {other}"
+        return f"the model gives {_shown(target.text)} probability {target.probability:.2f}, {other}"
     kind = target.finding_kind or ""
     sure = f"{kind} (probability {target.probability:.2f})"
     if target.kind is TargetKind.FINDING:

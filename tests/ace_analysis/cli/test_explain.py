@@ -61,7 +61,7 @@ def test_a_finding_is_shown_with_all_that_it_comes_from(ace) -> None:
 
 def test_a_token_is_shown_with_what_the_model_expects_instead(ace) -> None:
     done = ace("explain", "-q", "a.py:1:0")
-    assert "the model expects def with probability 0.90, > 0.05" in done.out
+    assert "the model gives def probability 0.90, > 0.05" in done.out
     assert "Latents that fired" not in done.out and "+2.00 logits" in done.out
 
 
