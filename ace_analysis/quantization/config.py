@@ -13,9 +13,10 @@ products (`ace bench precision --findings 2 --heads 7`). Memory is that of its f
     fp8           0.88             0.80       0.83          0.026            829 to 402     973 to 547
 
 bf16 loses nothing because that is what these weights are stored in. Seconds of exact ablation are 0.93 to
-0.98 of fp32's: products are still made in full precision, so what is saved is memory. That a head in focus is
-scored more rightly than the same head rounded, the paper's claim (§4), was not seen on 14 heads: the mean error
-is 0.38 of the scores' size beside 0.38 (fp8), 0.14 beside 0.13 (int8). It is the rest that carries the error.
+0.98 of fp32's: products are still made in full precision, so what is saved is memory. That a head in focus
+is scored more rightly than the same head rounded, the paper's claim (§4), was not seen on 14 heads: the
+mean error is 0.38 of the scores' size beside 0.38 (fp8), 0.14 beside 0.13 (int8). It is the rest that
+carries the error.
 """
 
 from dataclasses import dataclass
