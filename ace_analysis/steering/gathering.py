@@ -84,7 +84,7 @@ class Gathering:
         proposals = self._written(tree, cancelled)
         tree.clear()
         progress("trying small edits", 0.4)
-        asked = tree if self._told is None else TokenTree(self._causal.model, self._told)
+        asked = tree if self._told is None else TokenTree(self._causal.model, self._told, like=tree)
         proposals += self._edited(tree, asked)
         texts: dict[str, _Proposal] = {}
         for proposal in proposals:

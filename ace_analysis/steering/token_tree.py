@@ -7,6 +7,7 @@ the text is neither copied nor repeated, whatever the number of branches. Sampli
 tree, grown by one layer at a time.
 """
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,26 +28,33 @@ _ROWS_AT_ONCE = 48
 class TokenTree:
     """A text in a causal language model's cache, and a tree of tokens read behind it.
 
-    `model` is a Hugging Face causal language model in eval mode, `prompt` the ids of the text.
+    `model` is a Hugging Face causal language model in eval mode, `prompt` the ids of the text. What it begins
+    with like the text of another tree of the same model (`like`) is taken from there.
     """
 
-    def __init__(self, model: Any, prompt: Sequence[int]) -> None:
+    def __init__(self, model: Any, prompt: Sequence[int], like: "TokenTree | None" = None) -> None:
         from transformers import DynamicCache
 
         if not prompt:
             raise InputError("expected a text of at least one token to read first, got none")
+        self._prompt = tuple(prompt)
         self._config = model.config
         self._body, self._head = model.base_model, model.get_output_embeddings()
         self._cap = getattr(model.config, "final_logit_softcapping", None)
         self._device = self._head.weight.device
         # Layers with a window keep everything too: what is cut off can't come back when branches are cleared.
         self._cache: Any = DynamicCache()
+        known = 0 if like is None else _common(like._prompt, self._prompt[:-1])
+        if like is not None and known:
+            self._cache = copy.deepcopy(like._cache)
+            if extra := like._length + len(like) - known:
+                self._cache.crop(-extra)
         self._length = len(prompt)
         self._parents: list[int] = []
         self._depths: list[int] = []
         self._replaces: list[bool] = []
         self._sees: Tensor = torch.zeros(0, 0, dtype=torch.bool)
-        ids = torch.tensor([list(prompt)], device=self._device)
+        ids = torch.tensor([list(prompt[known:])], device=self._device)
         with torch.inference_mode():
             out = self._body(input_ids=ids, past_key_values=self._cache, use_cache=True)
         self._hidden: Tensor = out.last_hidden_state[0, -1:]
@@ -178,3 +186,11 @@ class TokenTree:
                     values = (logits[index, following] - total[index]).tolist() if following else []
                     found |= {(node, token): value for token, value in zip(following, values, strict=True)}
         return found
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    count = 0
+    while count < min(len(one), len(other)) and one[count] == other[count]:
+        count += 1
+    return count

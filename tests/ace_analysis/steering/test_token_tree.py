@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ace_analysis.errors import InputError, ModelError
+from ace_analysis.model.hooks import hooks
 from ace_analysis.steering.token_tree import AGAIN, ROOT, TokenTree
 
 PROMPT = [5, 9, 17, 4, 33, 21, 8, 11, 6, 40, 12]
@@ -33,6 +34,20 @@ def test_each_branch_scores_as_when_it_is_read_alone(tiny_model):
     model = load(tiny_model)
     scores = TokenTree(model, PROMPT).score(BRANCHES, ENDS)
     for branch, score in zip(BRANCHES, scores, strict=True):
+        assert score == pytest.approx(alone(model, branch), abs=1e-6)
+
+
+@pytest.mark.parametrize("common", [0, 6, len(PROMPT), len(PROMPT) + 2])
+def test_what_another_text_begins_with_need_not_be_read_again(tiny_model, common):
+    model = load(tiny_model)
+    text = [*PROMPT, 50, 51, 52]
+    other = TokenTree(model, [*text[:common], 60, 61])
+    other.score(BRANCHES, ENDS)
+    read: list[int] = []
+    with hooks(before=[(model.base_model.layers[0], lambda _, given: read.append(given[0].shape[1]))]):
+        tree = TokenTree(model, PROMPT, like=other)
+    assert read == [max(1, len(PROMPT) - common)]
+    for branch, score in zip(BRANCHES, tree.score(BRANCHES, ENDS), strict=True):
         assert score == pytest.approx(alone(model, branch), abs=1e-6)
 
 
