@@ -100,14 +100,19 @@ def run_mlp(
     options: DisentanglerOptions,
     telling: Telling,
 ) -> list[Path]:
-    """What the MLP writes on clean functions, as many from each shard; whole shards are kept."""
+    """What the MLP writes on clean functions, as many from each shard; whole shards are kept.
+
+    Few tokens come from some of the shards, evenly: each that is read gives one function at least.
+    """
     if not 0 <= options.layer < scanner.n_blocks:
         raise InputError(f"expected a layer from 0 to {scanner.info.n_layers - 1}, got {options.layer}")
     folder.mkdir(parents=True, exist_ok=True)
-    each = -(-options.distinct // max(1, len(sources)))
+    used = min(len(sources), max(1, -(-options.distinct // options.longest)))
+    each = -(-options.distinct // max(1, used))
     made = []
-    for number, source in enumerate(sources):
-        telling(f"running functions, part {number + 1} of {len(sources)}", number / len(sources))
+    for number in (at * len(sources) // used for at in range(used)):
+        source = sources[number]
+        telling(f"running functions, part {len(made) + 1} of {used}", len(made) / used)
         path = folder / f"shard-{number:05}.safetensors"
         if not path.exists():
             functions = _functions(read_shard(source), each, options.longest)

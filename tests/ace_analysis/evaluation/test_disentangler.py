@@ -93,3 +93,13 @@ def test_other_options_and_layers_that_are_none_are_refused(folder: Path, tmp_pa
         make_disentangler(folder, tmp_path, replace(FEW, distinct=77))
     with pytest.raises(InputError):
         make_disentangler(folder, tmp_path / "other", replace(FEW, layer=4))
+
+
+def test_few_tokens_are_of_few_functions(folder: Path, tmp_path: Path) -> None:
+    few = replace(FEW, distinct=60, longest=400, loss_functions=0)
+    made = make_disentangler(folder, tmp_path / "work", few)
+    whole = make_disentangler(folder, tmp_path / "whole", replace(few, distinct=5000))
+    assert len(sorted((tmp_path / "work/train").glob("shard-*"))) == 1
+    assert len(sorted((tmp_path / "whole/train").glob("shard-*"))) > 1
+    tokens = [each.card["training"]["distinct_tokens"] for each in (made, whole)]
+    assert 0 < tokens[0] < tokens[1] / 2
