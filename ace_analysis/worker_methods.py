@@ -64,9 +64,10 @@ class Desk:
     def edits(self) -> "Editor":
         engine = self.loaded
         from ace_analysis.engine.editing import Editor
+        from ace_analysis.evaluation.editing_search import search_setting
 
         if self.editor is None:
-            self.editor = Editor(engine)
+            self.editor = Editor(engine, search_setting)
         return self.editor
 
 

@@ -136,6 +136,51 @@ def some_python() -> str:
     return SOME_PYTHON
 
 
+@pytest.fixture
+def disentangled(tiny_qwen2: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A tiny model that can be edited: a cache of its own holds its random bundle and a disentangler."""
+    monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path / "cache"))
+    write_tiny_disentangler(tiny_qwen2, tmp_path / "cache" / "bundles" / "tiny")
+    return tiny_qwen2
+
+
+def write_tiny_disentangler(model: Path, folder: Path, layer: int = 3, latents: int = 24) -> None:
+    """A random bundle with one error feature, of the kind "comparison", and a disentangler beside it."""
+    import torch
+
+    from ace_analysis.editing.disentangler import FOLDER, Disentangler
+    from ace_analysis.features.bundle import Bundle, Calibration, ErrorFeature, Readout
+    from ace_analysis.features.sparse_coder import SparseCoder
+    from ace_analysis.model.sites import Site
+    from ace_analysis.model.store import resolve_model
+
+    generator = torch.Generator().manual_seed(7)
+    stored = resolve_model(str(model))
+    names = ("t_statistic", "paired_t", "q_value", "separation", "rate_buggy", "rate_matched", "density")
+    feature = ErrorFeature(feature_idx=2, kinds=("comparison",), **dict.fromkeys(names, 0.5))
+
+    def coder(site: Site) -> SparseCoder:
+        rows = torch.randn(latents, TINY_WIDTH, generator=generator)
+        nothing = torch.zeros(latents)
+        return SparseCoder(rows.T.contiguous(), nothing, rows, torch.zeros(TINY_WIDTH), nothing + 1.0, site)
+
+    Bundle(
+        folder=folder,
+        model=str(model),
+        fingerprint=stored.fingerprint,
+        layer=1,
+        coder=coder(Site(1)),
+        readout=Readout(weights=torch.zeros(1, latents), kind_bias={}, slots=(0,)),
+        calibration=Calibration(scale=1.0, offset=0.0, prior=0.1, thresholds={1.0: 0.0}),
+        max_tokens=64,
+        catalog=(feature,),
+    ).save(folder)
+    own = Disentangler(
+        coder=coder(Site(layer, "mlp_out")), model="tiny", fingerprint=stored.fingerprint, card={}
+    )
+    own.save(folder / FOLDER / f"layer-{layer}")
+
+
 def make_tiny_model(family: str, folder: Path) -> Path:
     """Write a random model of a family, and its tokenizer, into a new folder."""
     import torch

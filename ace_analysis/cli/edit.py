@@ -31,7 +31,9 @@ Words = Annotated[
 ]
 Texts = Annotated[
     list[Path] | None,
-    typer.Option("--text", help="Python file that has the words; needed with --word. Repeatable."),
+    typer.Option(
+        "--text", help="Python file that has it, to read neurons' signs off; needed with --word. Repeatable."
+    ),
 ]
 Latents = Annotated[
     list[int] | None,
@@ -48,6 +50,16 @@ Layer = Annotated[
     int | None, typer.Option(min=0, help="The block. Default: the disentangler's or the bundle's.")
 ]
 Component = Annotated[str, typer.Option(help="With --direction: mlp_out, attn_out or resid_writers.")]
+Embedding = Annotated[
+    bool, typer.Option("--embedding", help="With --component resid_writers: the embedding, too.")
+]
+Search = Annotated[
+    bool,
+    typer.Option(
+        "--search", help="With --word: find --mu and --tau on the text. Takes minutes; goes on if stopped."
+    ),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Latents at most, with --word and --kind.")]
 Strength = Annotated[float, typer.Option(help="With --direction: 1 removes it, 2 turns it round.")]
 Mu = Annotated[
     float, typer.Option(min=0, help="How far latents are turned, in the strongest row's activations.")
@@ -80,6 +92,9 @@ def _command(*, write: bool) -> Callable[..., None]:
         layer: Layer = None,
         component: Component = "mlp_out",
         strength: Strength = 1.0,
+        embedding: Embedding = False,
+        search: Search = False,
+        limit: Limit = 5,
         mu: Mu = 4.0,
         tau: Tau = 0.5,
         reason: Reason = "",
@@ -94,6 +109,7 @@ def _command(*, write: bool) -> Callable[..., None]:
         asked = {"words": word, "latents": latent, "kind": kind, "direction": direction, "layer": layer}
         asked |= {"component": component, "strength": strength, "mu": mu, "tau": tau, "reason": reason}
         asked |= {"name": name, "measure": measure, "texts": _texts(text)}
+        asked |= {"embedding": embedding, "search": search, "limit": limit}
         overrides = {"model": {"name": model, "device": device, "dtype": dtype}}
         raise typer.Exit(_edit(asked, overrides, write=write, as_json=as_json, quiet=quiet))
 
@@ -205,7 +221,7 @@ def _texts(files: list[Path] | None) -> list[str] | None:
     from ace_analysis.source.reading import decode_source
 
     try:
-        return None if files is None else [decode_source(file.read_bytes()) for file in files]
+        return None if not files else [decode_source(file.read_bytes()) for file in files]
     except OSError as error:
         raise InputError(f"--text: can't read {error.filename}: {error.strerror}") from error
 
@@ -214,8 +230,10 @@ def _edit(
     asked: dict[str, Any], overrides: dict[str, Any], *, write: bool, as_json: bool, quiet: bool
 ) -> int:
     from ace_analysis.editing.ledger import EditLedger
+    from ace_analysis.editing.preparing import prepare
     from ace_analysis.editing.receipt import receipt_to_json
-    from ace_analysis.editing.requesting import prepare, request_from
+    from ace_analysis.editing.requesting import request_from
+    from ace_analysis.evaluation.editing_search import search_setting
     from ace_analysis.model.causal import load_causal
 
     request = request_from(asked)
@@ -224,7 +242,7 @@ def _edit(
         with PullReporter(quiet=quiet) as reporter, interruptible() as stop, results_alone_on_stdout():
             reporter(f"loading {settings.name}", None)
             causal = load_causal(settings.name, settings.device, settings.dtype)
-            edit, plan = prepare(causal, request, reporter, stop)
+            edit, plan = prepare(causal, request, reporter, stop, search_setting)
             ledger = EditLedger()
             receipt = ledger.apply(edit, reporter, stop) if write else ledger.plan(edit)
     except Cancelled:

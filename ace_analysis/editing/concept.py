@@ -22,7 +22,7 @@ from ace_analysis.features.sparse_coder import SparseCoder
 TOP = 20
 """Among so many tokens of a latent a concept's own are looked for."""
 
-_CHUNK = 128
+_CHUNK = 64
 """Latents that are projected at once: each has a logit for all of the vocabulary."""
 
 
@@ -113,11 +113,12 @@ def concept_of_tokens(
 def _hits(model: Any, directions: Tensor, wanted: Tensor, start: int) -> list[tuple[int, float, int, bool]]:
     """(tokens among the first, how far out, latent, whether at the top) of latents from `start` on."""
     logits = vocabulary_projection(model, directions).cpu()
-    z = (logits - logits.mean(1, keepdim=True)) / logits.std(1, keepdim=True).clamp_min(1e-12)
+    # Only the wanted tokens are standardised: copies of all logits would be the largest thing in memory.
+    z = (logits[:, wanted] - logits.mean(1, keepdim=True)) / logits.std(1, keepdim=True).clamp_min(1e-12)
     found = []
     for sign in (1.0, -1.0):
-        top = (sign * logits).topk(min(TOP, logits.shape[1]), dim=1).indices
-        hits, far = torch.isin(top, wanted).sum(1), (sign * z)[:, wanted].mean(1)
+        top = logits.topk(min(TOP, logits.shape[1]), dim=1, largest=sign > 0).indices
+        hits, far = torch.isin(top, wanted).sum(1), (sign * z).mean(1)
         for at in hits.nonzero().flatten().tolist():
             found.append((int(hits[at]), float(far[at]), start + at, sign > 0))
     return found

@@ -6,6 +6,9 @@ from typing import Any
 
 from ace_analysis.editing.deltas import RowDelta
 
+NOTE = "note"
+"""The parameter that is a sentence for the person who decides."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EditPlan:
@@ -34,14 +37,16 @@ class EditPlan:
         return max(squares, 0.0) ** 0.5
 
     def describe(self) -> str:
-        """A line on the way it was made, and one for each matrix."""
-        told = ", ".join(f"{name} {_short(value)}" for name, value in self.parameters.items())
+        """A line on the way it was made, one for each matrix, and a note where there is one."""
+        said = {name: value for name, value in self.parameters.items() if name != NOTE}
+        told = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in said.items())
         lines = [told or "an edit"]
         for each in self.deltas:
             count = len(each.left)
             rows = f"{count:,} rows" if each.rows is not None else f"all {count:,} rows"
             where = "the embedding" if each.layer < 0 else f"layer {each.layer} {each.module}"
             lines.append(f"  {where}: {rows} change, rank {each.rank} at most")
+        lines += [f"  note: {self.parameters[NOTE]}"] if NOTE in self.parameters else []
         return "\n".join(lines)
 
 

@@ -1,41 +1,16 @@
-"""From what a person asks for to an edit: the words, latents, kind of bug or direction, and what it costs.
+"""From what a person asks for to a request: words, latents, a kind of bug or a direction, and how far to go.
 
 The command line and the language server ask with the same names, so that both make the same edit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
-from ace_analysis.editing.concept import Concept, concept_of_directions, concept_of_tokens, token_spellings
-from ace_analysis.editing.deltas import with_deltas
-from ace_analysis.editing.disentangler import find_disentangler
-from ace_analysis.editing.ledger import Edit
-from ace_analysis.editing.pisces import PISCES
-from ace_analysis.editing.plan import EditPlan
-from ace_analysis.editing.signs import signs_on
-from ace_analysis.errors import Cancelled, InputError
-from ace_analysis.features.bundle import Bundle, find_bundle
-from ace_analysis.features.sparse_coder import SparseCoder
-from ace_analysis.model.causal import CausalModel
-from ace_analysis.model.disk import Progress
-from ace_analysis.model.edits import base_of
-from ace_analysis.model.store import resolve_model
+from ace_analysis.errors import InputError
 
 MU, TAU = 4.0, 0.5
-"""What a search found best for a library's name; `ace bench editing` searches for other concepts."""
-
-MEASURED_TOKENS = 192
-WINDOW, WINDOWS = 256, 8
-"""Tokens of a piece of the user's text, and how many pieces are read at most."""
-_TEXT = Path(__file__).parents[1] / "examples" / "buggy_example.py"
-_LATENT = "latent:"
+"""What a search found best for a library's name; `search` finds them for other concepts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +18,13 @@ class EditRequest:
     """One of `words`, `latents`, `kind` and `direction` says what goes.
 
     words: whose tokens' latents of the disentangler are erased.
-    texts: code that has the words, with `words` only; the signs of neurons are read off it.
+    texts: code that has the concept; the signs of neurons are read off it. Words need it.
     latents: of the disentangler, erased.
     kind: of bug; the disentangler's latents nearest to its error features are erased.
     direction: "latent:N" of the bundle's sparse coder, or a .safetensors file with one vector: removed.
+    embedding: with a direction and "resid_writers", the embedding is changed, too.
+    limit: latents at most, of words or of a kind.
+    search: for words, instead of `mu` and `tau`: the best of a grid.
     """
 
     words: tuple[str, ...] = ()
@@ -57,8 +35,10 @@ class EditRequest:
     layer: int | None = None
     component: str = "mlp_out"
     strength: float = 1.0
+    embedding: bool = False
     mu: float = MU
     tau: float = TAU
+    search: bool = False
     limit: int = 5
     reason: str = ""
     name: str | None = None
@@ -68,11 +48,19 @@ class EditRequest:
         chosen = [bool(self.words), bool(self.latents), self.kind is not None, self.direction is not None]
         if sum(chosen) != 1:
             raise InputError("expected one of words, latents, kind and direction, to say what is to go")
-        if bool(self.words) != bool(self.texts):
+        if self.words and not self.texts:
             raise InputError(
-                f"expected texts that have the words together with them, got {len(self.texts)} texts and"
-                f" {len(self.words)} words: without a text an erasure can strengthen a word"
+                "expected texts that have the words together with them, got none: without a text an erasure"
+                " can strengthen a word"
             )
+        if self.direction is not None and self.texts:
+            raise InputError("expected no texts with a direction: it is removed without reading any")
+        if self.direction is None and self.embedding:
+            raise InputError("expected a direction with embedding: an erasure changes one MLP alone")
+        if self.search and not self.words:
+            raise InputError("expected words with search: it looks for what makes them least likely")
+        if self.limit < 1:
+            raise InputError(f"expected a limit of at least 1 latent, got {self.limit}")
 
 
 def request_from(data: Mapping[str, Any]) -> EditRequest:
@@ -88,7 +76,7 @@ def request_from(data: Mapping[str, Any]) -> EditRequest:
         ),
         **dict.fromkeys(("strength", "mu", "tau"), (lambda v: float(_is(v, int | float)), "a number")),
         **dict.fromkeys(("layer", "limit"), (lambda v: _is(v, int), "a whole number")),
-        "measure": (lambda v: _is(v, bool), "true or false"),
+        **dict.fromkeys(("measure", "search", "embedding"), (lambda v: _is(v, bool), "true or false")),
     }
     values = {}
     for name, value in data.items():
@@ -102,134 +90,6 @@ def request_from(data: Mapping[str, Any]) -> EditRequest:
         except TypeError as error:
             raise InputError(f"{name}: expected {expected}, got {value!r}") from error
     return EditRequest(**values)
-
-
-def prepare(
-    causal: CausalModel, request: EditRequest, progress: Progress, cancelled: Callable[[], bool]
-) -> tuple[Edit, EditPlan]:
-    """Work an edit out and measure it; the model is as before, and nothing is written.
-
-    Raises:
-        InputError: an unknown latent, word, kind, layer or component.
-        BundleError: no disentangler, or none of that layer.
-        Cancelled: when `cancelled` says so.
-    """
-    stored = resolve_model(causal.info.name if causal.info.edited_from else str(causal.info.folder))
-    progress("working the edit out", 0.1)
-    plan, concept = _plan(causal, request)
-    if cancelled():
-        raise Cancelled("the edit was cancelled; nothing was written")
-    measured = _measured(causal, plan, concept, (progress, cancelled)) if request.measure else {}
-    progress("planned", 1.0)
-    edit = Edit.of_plan(stored, plan, reason=request.reason, name=request.name, measured=measured)
-    return edit, plan
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    """Tokens whose probability is told, and where: pieces of text in which one of them comes."""
-
-    tokens: tuple[int, ...] = ()
-    pieces: tuple[Tensor, ...] = ()
-
-
-def _plan(causal: CausalModel, request: EditRequest) -> tuple[EditPlan, _Watched]:
-    bundle = find_bundle(causal.info.name, causal.info.fingerprint)
-    if request.direction is not None:
-        direction, layer = _direction(request.direction, bundle, request.layer)
-        component: Any = request.component
-        plan = PISCES(causal.model).remove_direction(direction, layer, component, request.strength)
-        return EditPlan(plan.deltas, {**plan.parameters, "direction": request.direction}), _Watched()
-    found = find_disentangler(bundle.folder, request.layer)
-    found.check_fingerprint(base_of(causal.info.fingerprint))
-    concept = _concept(causal, request, found.coder, bundle)
-    pieces = _pieces(causal, request.texts, concept.tokens)
-    signs = signs_on(causal.model, found.layer, pieces, concept.tokens) if request.texts else None
-    plan = PISCES(causal.model, found.coder).erase(concept, request.mu, request.tau, signs=signs)
-    return plan, _Watched(concept.tokens if pieces else (), pieces)
-
-
-def _pieces(causal: CausalModel, texts: tuple[str, ...], tokens: tuple[int, ...]) -> tuple[Tensor, ...]:
-    wanted = torch.tensor(tokens, dtype=torch.long)
-    pieces: list[Tensor] = []
-    for text in texts:
-        ids = torch.as_tensor(causal.tokenizer.encode(text).ids, dtype=torch.long)
-        pieces += [each for each in ids.split(WINDOW) if bool(torch.isin(each[1:], wanted).any())]
-    return tuple(pieces[:WINDOWS])
-
-
-def _concept(causal: CausalModel, request: EditRequest, coder: SparseCoder, bundle: Bundle) -> Concept:
-    if request.latents:
-        return Concept.of_latents(request.latents)
-    if request.words:
-        known = min(len(causal.model.get_output_embeddings().weight), causal.tokenizer.vocabulary_size)
-        tokens = token_spellings(causal.tokenizer.spell, known, request.words)
-        name = " ".join(request.words)
-        return concept_of_tokens(causal.model, coder, tokens, limit=request.limit, name=name)
-    kind = str(request.kind)
-    features = [each for each in bundle.catalog if kind in each.kinds and each.direction == "buggy"]
-    if not features:
-        known_kinds = ", ".join(sorted({kind for each in bundle.catalog for kind in each.kinds})) or "none"
-        raise InputError(f"expected a kind that has error features ({known_kinds}), got {kind!r}")
-    rows = bundle.coder.W_dec[[each.feature_idx for each in features]]
-    return concept_of_directions(coder, rows, limit=request.limit, name=kind)
-
-
-def _direction(said: str, bundle: Bundle, layer: int | None) -> tuple[Tensor, int]:
-    if said.startswith(_LATENT):
-        number = said.removeprefix(_LATENT)
-        if not number.isdecimal() or int(number) >= bundle.coder.d_sae:
-            raise InputError(f"expected latent:0 to latent:{bundle.coder.d_sae - 1}, got {said!r}")
-        return bundle.coder.W_dec[int(number)], bundle.layer if layer is None else layer
-    if layer is None:
-        raise InputError(f"expected a layer for the direction {said}, got none; say --layer")
-    try:
-        vectors = [each for each in load_file(Path(said).expanduser()).values() if each.ndim == 1]
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"expected latent:N or a .safetensors file with a vector, got {said}: {error}"
-        ) from error
-    if len(vectors) != 1:
-        raise InputError(f"expected one vector in {said}, got {len(vectors)}")
-    return vectors[0], layer
-
-
-@torch.no_grad()
-def _measured(
-    causal: CausalModel, plan: EditPlan, watched: _Watched, how: tuple[Progress, Callable[[], bool]]
-) -> dict[str, Any]:
-    """Before and after: perplexity on a short Python text, and the words' probability where they come."""
-    progress, cancelled = how
-    ids = torch.as_tensor(causal.tokenizer.encode(_TEXT.read_text(encoding="utf-8")).ids[:MEASURED_TOKENS])
-    progress("measuring before", 0.4)
-    before = _numbers(causal, ids, watched)
-    if cancelled():
-        raise Cancelled("the edit was cancelled; nothing was written")
-    progress("measuring after", 0.7)
-    with with_deltas(causal.model, plan.deltas):
-        after = _numbers(causal, ids, watched)
-    told: dict[str, Any] = {name: {"before": before[name], "after": after[name]} for name in before}
-    where = f", and the words in {len(watched.pieces)} pieces of the given text" if watched.pieces else ""
-    return {**told, "on": f"{len(ids)} tokens of {_TEXT.name}{where}"}
-
-
-def _numbers(causal: CausalModel, ids: Tensor, watched: _Watched) -> dict[str, float]:
-    loss = -_log_probabilities(causal, ids).gather(1, ids[1:, None].to(causal.info.device)).mean()
-    told = {"perplexity": float(loss.exp())}
-    if watched.pieces:
-        wanted = torch.tensor(watched.tokens, dtype=torch.long)
-        chances = [
-            _log_probabilities(causal, each)[torch.isin(each[1:], wanted)][:, list(watched.tokens)].exp()
-            for each in watched.pieces
-        ]
-        told["word_probability"] = float(torch.cat(chances).sum(-1).mean())
-    return told
-
-
-def _log_probabilities(causal: CausalModel, ids: Tensor) -> Tensor:
-    """Of each token but the first, [pos - 1, d_vocab]."""
-    given = ids[None].to(causal.info.device)
-    return causal.model(input_ids=given, use_cache=False).logits[0, :-1].float().log_softmax(-1)
 
 
 def _list(value: Any, kind: type) -> tuple[Any, ...]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ace_analysis.editing.ledger import Edit, EditLedger
 from ace_analysis.editing.plan import EditPlan
+from ace_analysis.editing.preparing import Searcher, prepare
 from ace_analysis.editing.receipt import EditReceipt, receipt_to_json
-from ace_analysis.editing.requesting import EditRequest, prepare, request_from
+from ace_analysis.editing.requesting import EditRequest, request_from
 from ace_analysis.errors import Cancelled, FingerprintError, InputError
 from ace_analysis.model.disk import Progress, silent
 from ace_analysis.model.edits import edited_names
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 
 class Editor:
-    """Makes edits of an engine's model."""
+    """Makes edits of an engine's model; `searcher` is what finds a mu and a tau where that is asked for."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: "Engine", searcher: Searcher | None = None) -> None:
         self._engine = engine
+        self._searcher = searcher
         self._ledger = EditLedger()
         self._planned: tuple[EditRequest, Edit, EditPlan] | None = None
         """What was worked out last, without the name that was asked for."""
@@ -109,7 +111,7 @@ class Editor:
         self, request: EditRequest, cancelled: Callable[[], bool], progress: Progress
     ) -> tuple[Edit, EditPlan]:
         causal = self._engine.causal(progress)
-        edit, plan = prepare(causal, request, progress, cancelled)
+        edit, plan = prepare(causal, request, progress, cancelled, self._searcher)
         if edit.model.fingerprint != causal.info.fingerprint:
             raise FingerprintError(
                 f"{causal.info.name} has been edited since it was loaded (now {edit.model.fingerprint[-12:]},"

@@ -94,10 +94,10 @@ class ModelEditor:
         return self._parts.configuration.worker_plan().engine["model"]["name"]
 
     def _with_text(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The request as the engine takes it: words without texts are read in the document."""
+        """The request as the engine takes it: what has no text of its own is read in the document."""
         wanted = {name: value for name, value in request.items() if name != "uri"}
         uri = request.get("uri")
-        if uri is None or not wanted.get("words") or wanted.get("texts"):
+        if uri is None or wanted.get("texts") or wanted.get("direction") is not None:
             return wanted
         session = self._parts.sessions.find(self._server.documents, uri)
         if session is None:

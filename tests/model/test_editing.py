@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ace_analysis.editing.ledger import EditLedger
-from ace_analysis.editing.requesting import EditRequest, prepare
+from ace_analysis.editing.preparing import prepare
+from ace_analysis.editing.requesting import EditRequest
 from ace_analysis.editing.verifying import verify
 from ace_analysis.errors import ModelNotFound
 from ace_analysis.model.causal import load_causal

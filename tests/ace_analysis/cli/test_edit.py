@@ -4,16 +4,14 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from ace_analysis.cli import edit
 from ace_analysis.cli.edit import edit_app
-from ace_analysis.editing import requesting
 from ace_analysis.editing.ledger import Edit, EditLedger
 from ace_analysis.editing.pisces import PISCES
-from ace_analysis.editing.requesting import EditRequest, request_from
-from ace_analysis.errors import InputError
+from ace_analysis.editing.search import MUS, TAUS
+from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.model.causal import load_causal
 from ace_analysis.model.edits import edits_dir
 from ace_analysis.model.store import resolve_model
@@ -62,36 +60,60 @@ def test_undoing_tells_which_and_exporting_where(edited, tmp_path):
     assert EditLedger().show("mine").edits == ()
 
 
-def test_a_request_names_one_thing_and_only_known_ones():
-    asked = {"words": ["None"], "texts": ["x = None"], "layer": None}
-    assert request_from(asked) == EditRequest(words=("None",), texts=("x = None",))
-    for data, message in (
-        ({}, "expected one of words, latents, kind and direction"),
-        ({"words": ["a"], "latents": [1]}, "expected one of words, latents, kind and direction"),
-        ({"word": "a"}, "got 'word'"),
-        ({"words": ["a"]}, "expected texts that have the words together with them, got 0 texts and 1 words"),
-        ({"latents": [1], "texts": ["a"]}, "got 1 texts and 0 words"),
-        ({"latents": ["1"]}, "latents: expected a list of whole numbers"),
-        ({"latents": [1], "mu": "big"}, "mu: expected a number"),
-    ):
-        with pytest.raises(InputError, match=message):
-            request_from(data)
-
-
 def test_a_text_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match=r"--text: can't read .*none.py: No such file"):
         edit._texts([tmp_path / "none.py"])
 
 
-def test_a_direction_comes_from_a_file_with_one_vector(tmp_path):
-    file = tmp_path / "direction.safetensors"
-    save_file({"direction": torch.ones(32)}, file)
-    vector, layer = requesting._direction(str(file), None, 2)
-    assert layer == 2 and vector.shape == (32,)
-    with pytest.raises(InputError, match="expected a layer for the direction"):
-        requesting._direction(str(file), None, None)
-    with pytest.raises(InputError, match=r"or a .safetensors file with a vector"):
-        requesting._direction(str(tmp_path / "none"), None, 1)
-    save_file({"a": torch.ones(2), "b": torch.ones(2)}, file)
-    with pytest.raises(InputError, match="expected one vector"):
-        requesting._direction(str(file), None, 1)
+@pytest.fixture
+def text(tmp_path, some_python) -> str:
+    path = tmp_path / "text.py"
+    path.write_text(some_python * 2)
+    return str(path)
+
+
+def on(model, *arguments: str) -> tuple[str, ...]:
+    return (*arguments, "--model", str(model), "--device", "cpu", "--dtype", "float32")
+
+
+def test_a_plan_is_told_and_nothing_is_written_and_applying_writes_the_same(disentangled, text):
+    asked = on(disentangled, "--word", "value", "--text", text, "--limit", "2", "--name", "mine")
+    planned = json.loads(ran("plan", *asked, "--json").stdout)
+    assert planned["applied"] is False and not edits_dir().exists()
+    assert len(planned["parameters"]["latents"]) == 2
+    done = ran("apply", *asked)
+    assert done.exit_code == 0 and "perplexity: " in done.stdout and "word probability: " in done.stdout
+    assert "ace edit undo mine" in done.stderr
+    assert EditLedger().show("mine").edits[0].sha256 == planned["sha256"]
+
+
+def test_a_search_tells_the_best_of_the_grid_and_goes_on_where_it_was(disentangled, text):
+    asked = on(disentangled, "--word", "value", "--text", text, "--search", "--no-measure")
+    first = ran("plan", *asked)
+    assert first.exit_code == 0 and "searched " in first.stdout and "efficacy " in first.stdout
+    again = ran("plan", *asked)
+    assert again.stdout == first.stdout
+    planned = json.loads(ran("plan", *asked, "--json").stdout)["parameters"]
+    assert planned["mu"] in MUS and planned["tau"] in TAUS and planned["score"] >= 0
+
+
+def test_latents_without_a_text_are_noted_and_with_one_are_not(disentangled, text):
+    assert "note: no text was given" in ran("plan", *on(disentangled, "--latent", "2", "--no-measure")).stdout
+    asked = on(disentangled, "--latent", "2", "--text", text, "--no-measure")
+    assert "signs read where the latents fire" in (told := ran("plan", *asked).stdout) and "note" not in told
+
+
+def test_the_embedding_is_changed_only_with_its_option(disentangled):
+    asked = on(disentangled, "--direction", "latent:3", "--component", "resid_writers", "--no-measure")
+    assert "the embedding" not in ran("plan", *asked).stdout
+    assert "the embedding: all" in ran("plan", *asked, "--embedding").stdout
+
+
+def test_an_interrupted_plan_ends_with_130_and_writes_nothing(disentangled, monkeypatch):
+    def interrupted(*_):
+        raise Cancelled("stopped")
+
+    monkeypatch.setattr("ace_analysis.editing.preparing.prepare", interrupted)
+    done = ran("apply", *on(disentangled, "--latent", "2"))
+    assert done.exit_code == 130 and "interrupted; nothing was written" in done.stderr
+    assert not edits_dir().exists()

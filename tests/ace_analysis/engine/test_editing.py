@@ -48,6 +48,13 @@ def test_a_preview_is_the_receipt_of_the_edit_and_writes_nothing(engine: Engine)
     assert EditLedger().show(shown["name"]).edits[0].reason == "a try"
 
 
+def test_a_search_is_done_by_what_the_editor_was_given(disentangled: Path, some_python: str) -> None:
+    asked = {"words": ["value"], "texts": [some_python], "search": True, "measure": False}
+    told = Editor(loaded(str(disentangled)), lambda *_: (7.0, 0.9, {"searched": "all"})).preview(asked)
+    assert (told["parameters"]["mu"], told["parameters"]["tau"]) == (7.0, 0.9)
+    assert "searched all" in told["told"]
+
+
 def test_measured_effects_are_told(engine: Engine) -> None:
     steps: list[str] = []
     told = Editor(engine).preview(
