@@ -25,6 +25,7 @@ ERROR_HEADINGS = {
     "detection/own/pair": "bug above right, own",
     "detection/others/pair": "other types",
     "perplexity": "perplexity",
+    "wrong_share/own/change": "wrong token likelier",
     "pass_at_1/pass_at_1": "pass@1",
     "pass_at_1/difference": "difference",
 }

@@ -26,7 +26,7 @@ from ace_analysis.evaluation.recipe import natural_of, pairs_of
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.candidates import strongest
 from ace_analysis.features.discovery import DiscoveryOptions, discover
-from ace_analysis.features.examples import Tree, TreeOptions, batch_of, batches, tree_of
+from ace_analysis.features.examples import BUG, Tree, TreeOptions, batch_of, batches, tree_of
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.features.table import SiteTable
 from ace_analysis.model.hooks import hooks
@@ -169,6 +169,28 @@ def trees_of(
     if not found:
         raise InputError("expected functions with something to mutate, got none; harvest more functions")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a planted bug begins: the token at `position` is `right`, with the bug it would be `wrong`."""
+
+    position: int
+    right: int
+    wrong: int
+    kind: str
+
+
+def choices_of(tree: Tree) -> list[Choice]:
+    """One for each mutant of a function, at the first token in which it differs."""
+    kinds = {row.variant: row.mutation for row in tree.rows if row.label == BUG}
+    length = tree.branch.count(0)
+    firsts = {number: tree.branch.index(number) for number in sorted(set(tree.branch) - {0})}
+    return [
+        Choice(tree.parents[at], tree.ids[tree.parents[at]], tree.ids[at], kinds[number])
+        for number, at in firsts.items()
+        if number in kinds and 0 < tree.parents[at] < length
+    ]
 
 
 def contrasted_latents(

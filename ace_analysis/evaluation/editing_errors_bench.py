@@ -60,7 +60,7 @@ class ErrorOptions:
     learned: int = 24
     mutants: int = 8
     texts: int = 16
-    longest: int = 96
+    longest: int = 128
     mu: float = 4.0
     tau: float = 0.5
     discovery: DiscoveryOptions = field(default_factory=lambda: FEW_PAIRS)
@@ -134,14 +134,14 @@ class _Run:
         return TreeOptions(slots=slots, mutants=self.options.mutants, full=0)
 
     def material(self, problems: Sequence[Problem]) -> Material:
-        trees = self._trees("test", self.options.functions)
-        texts = [
-            (torch.tensor([i for i, at in zip(t.ids, t.branch, strict=True) if not at]), t.project)
-            for t in trees
-        ]
-        cut = [(ids[: self.options.longest], project) for ids, project in texts if len(ids) > 1]
+        options = self.options
+        trees = self._trees("test", max(options.functions, options.texts))
         return Material(
-            trees=trees, tree=self.tree_options(), texts=cut[: self.options.texts], problems=problems
+            trees=trees[: options.functions],
+            tree=self.tree_options(),
+            texts=trees[: options.texts],
+            longest=options.longest,
+            problems=problems,
         )
 
     def detector(self) -> Place:

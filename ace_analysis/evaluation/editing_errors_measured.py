@@ -2,7 +2,8 @@
 
 For the model as it is and under each edit: how strongly the erased latents fire at planted bugs of held-out
 projects, how well the bundle's readout tells these bugs from the right sites (of the type that was erased,
-and of the others), the loss on other code, and pass@1 on small problems, on the same problems for all.
+and of the others), the loss on other code, the chance of the bug's first token beside the right one's where
+it begins (what the model would rather write there), and pass@1 on small problems, on the same ones for all.
 Each number is kept as it comes, so a run that was stopped goes on.
 """
 
@@ -16,11 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ace_analysis.editing.deltas import with_deltas
 from ace_analysis.evaluation.disentangler import Telling
-from ace_analysis.evaluation.editing_errors import ALL, ErrorArm
+from ace_analysis.evaluation.editing_errors import ALL, ErrorArm, choices_of
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.evaluation.pass_at_1 import Answerer, Kept, Problem, solved, told_passes
 from ace_analysis.evaluation.statistics import Interval, mean, ratio, site_auroc
@@ -50,11 +50,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Material:
-    """What is measured on: held-out functions with mutants, other code [pos] by project, and problems."""
+    """What is measured on: held-out functions whose sites are read, others whose loss is told, problems."""
 
     trees: Sequence[Tree]
     tree: TreeOptions
-    texts: Sequence[tuple[Tensor, str]]
+    texts: Sequence[Tree]
+    longest: int
+    """Clean tokens of a text."""
     problems: Sequence[Problem] = ()
 
 
@@ -90,7 +92,7 @@ class ErrorBench:
         Raises Cancelled where the caller asked to stop; what was measured is kept.
         """
         with with_deltas(self.causal.model, arm.deltas):
-            told = {"sites": {}, "loss": self._kept(arm, "loss", self._losses)}
+            told = {"sites": {}, "written": self._kept(arm, "what is written", self._written)}
             for place in (each for each in places if _is_read(arm, each)):
                 read = lambda place=place: self._sites(place)  # noqa: E731
                 about = (place.name, {name: list(some) for name, some in place.concepts.items()})
@@ -119,16 +121,21 @@ class ErrorBench:
         return solved(self.answerer, self.material.problems, identity, kept, base if identity != base else "")
 
     @torch.no_grad()
-    def _losses(self) -> list[list[Any]]:
-        """[project, nats, tokens] of each text."""
-        found = []
-        for ids, project in self.material.texts:
-            self.telling("measuring the loss on other code", len(found) / len(self.material.texts))
+    def _written(self) -> dict[str, Any]:
+        """Of texts: project, nats, tokens; of choices: project, type, share of the wrong token."""
+        losses, choices = [], []
+        for tree in self.material.texts:
+            self.telling("reading other code", len(losses) / len(self.material.texts))
+            ids = torch.tensor(tree.ids[: tree.branch.count(0)][: self.material.longest])
             given = ids[None].to(self.causal.info.device)
-            logprobs = self.causal.model(input_ids=given, use_cache=False).logits[0, :-1].float()
-            loss = torch.nn.functional.cross_entropy(logprobs, given[0, 1:], reduction="sum")
-            found.append([project, float(loss), len(ids) - 1])
-        return found
+            logits_ = self.causal.model(input_ids=given, use_cache=False).logits[0, :-1].float()
+            loss = torch.nn.functional.cross_entropy(logits_, given[0, 1:], reduction="sum")
+            losses.append([tree.project, float(loss), len(ids) - 1])
+            for each in choices_of(tree):
+                if each.position < len(ids):
+                    pair = logits_[each.position - 1, [each.wrong, each.right]]
+                    choices.append([tree.project, each.kind, float(pair.softmax(0)[0])])
+        return {"loss": losses, "choices": choices}
 
     def _sites(self, place: Place) -> dict[str, Any]:
         """Of each planted bug: type, project, score, the same site's score in right code, activations."""
@@ -176,15 +183,23 @@ def told_errors(
             "kind": arm.kind,
             "concept": arm.concept,
             "norm": sum(float((e.left.T @ e.left * (e.right @ e.right.T)).sum()) for e in arm.deltas) ** 0.5,
-            "perplexity": _perplexity(base["loss"], mine["loss"]),
+            "perplexity": _perplexity(base["written"]["loss"], mine["written"]["loss"]),
             "activation_fall": _silence(arm, base["sites"], sites),
+            "wrong_share": _choices(arm.kind, base["written"]["choices"], mine["written"]["choices"]),
             "detection": _detection(arm.kind, base["sites"][detector], sites[detector]),
             **({"pass_at_1": passes[arm.name]} if passes else {}),
         }
     seen = base["sites"][detector]
     counts = {kind: seen["type"].count(kind) for kind in sorted(set(seen["type"]))}
-    tokens = sum(each[2] for each in base["loss"])
-    return {"bugs": counts, "clean_sites": len(seen["clean"]), "loss_tokens": tokens, "arms": told}
+    tokens = sum(each[2] for each in base["written"]["loss"])
+    choices = len(base["written"]["choices"])
+    return {
+        "bugs": counts,
+        "choices": choices,
+        "clean_sites": len(seen["clean"]),
+        "loss_tokens": tokens,
+        "arms": told,
+    }
 
 
 def _perplexity(before: Sequence[Any], after: Sequence[Any]) -> dict[str, float | None]:
@@ -194,6 +209,19 @@ def _perplexity(before: Sequence[Any], after: Sequence[Any]) -> dict[str, float 
         [b[0] for b in before],
     )
     return Interval(*(float(np.expm1(each)) for each in (more.value, more.low, more.high))).as_json()
+
+
+def _choices(kind: str, before: Sequence[Any], after: Sequence[Any]) -> dict[str, Any]:
+    """How likely the wrong token is where a bug begins, beside the right one, and by how much more."""
+    own = np.array([kind in (ALL, each[1]) for each in before], dtype=bool)
+    parts = {}
+    for name, flags in (("own", own), ("others", ~own)):
+        if flags.any():
+            projects = np.array([each[0] for each in before])[flags]
+            was, now = (np.array([each[2] for each in some])[flags] for some in (before, after))
+            told = {"share": mean(now, projects), "change": mean(now - was, projects)}
+            parts[name] = {key: value.as_json() for key, value in told.items()}
+    return parts
 
 
 def _silence(

@@ -16,6 +16,7 @@ from ace_analysis.evaluation.editing_errors import (
     ErrorArm,
     MlpScanner,
     aside,
+    choices_of,
     contrasted_latents,
     error_latents,
     firing_signs,
@@ -118,6 +119,17 @@ def test_trees_come_from_all_projects_by_turns(
     assert {each.project for each in trees_of(few_functions, causal.tokenizer, TREE, 3)} == {"p0", "p1", "p2"}
     with pytest.raises(InputError, match="expected functions with something to mutate"):
         trees_of([], causal.tokenizer, TREE, 3)
+
+
+def test_a_choice_is_between_the_tokens_in_which_a_mutant_first_differs(
+    causal: CausalModel, few_functions: list[CodeFunction]
+) -> None:
+    (tree,) = trees_of(few_functions[:1], causal.tokenizer, replace(TREE, full=4), 1)
+    found = choices_of(tree)
+    assert len(found) == max(tree.branch) and all(each.right != each.wrong for each in found)
+    for number, each in enumerate(found, start=1):
+        assert tree.ids[each.position] == each.right
+        assert tree.ids[tree.branch.index(number)] == each.wrong and each.kind != "clean"
 
 
 def test_a_scanner_of_an_mlp_gives_what_it_writes(causal: CausalModel) -> None:

@@ -29,7 +29,7 @@ FEW = ErrorOptions(
     learned=6,
     mutants=6,
     texts=3,
-    longest=40,
+    longest=200,
     discovery=DiscoveryOptions(max_density=1.0, min_firing=1, min_pairs=10**9, resamples=0),
     answers=AnswerOptions(max_new_tokens=3, rows=2),
 )
@@ -84,7 +84,10 @@ def test_arms_are_told_beside_the_model_as_it_is(
     assert arms["as it is"]["perplexity"]["value"] == 0 and arms["as it is"]["norm"] == 0
     own, aside = arms["error latents removed"], arms["random directions, same norm"]
     assert own["norm"] == pytest.approx(aside["norm"], rel=1e-3) and own["perplexity"]["value"] != 0
+    assert arms["as it is"]["wrong_share"]["own"]["change"]["value"] == 0 and told["choices"] > 3
+    assert 0 < own["wrong_share"]["own"]["share"]["value"] < 1
     kind = arms[f"{KIND} latents removed"]
+    assert set(kind["wrong_share"]) == {"own", "others"}
     assert kind["detection"]["own"]["bugs"] == told["bugs"][KIND] == kind["detection"][KIND]["bugs"]
     assert kind["detection"]["others"]["bugs"] == sum(told["bugs"].values()) - told["bugs"][KIND]
     behind = arms["PISCES, layer 3"]
@@ -109,7 +112,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
         run(subject, few_functions, tmp_path / "k.jsonl", Telling(cancelled=at_the_60th))
     assert 0 < len(Ledger(tmp_path / "k.jsonl")) < len(Ledger(tmp_path / "whole.jsonl"))
     assert run(subject, few_functions, tmp_path / "k.jsonl", Telling()) == whole
-    for name in ("_losses", "_sites"):
+    for name in ("_written", "_sites"):
         monkeypatch.setattr(ErrorBench, name, lambda *_: pytest.fail("it was measured again"))
     assert run(subject, few_functions, tmp_path / "k.jsonl", Telling()) == whole
 
