@@ -57,7 +57,8 @@ def program_of(text: str) -> str | None:
     """What a text, indented or not, does, in one spelling: equal for texts that only say it in other words.
 
     That is the syntax tree without layout, brackets and quotes, with `b > a` as `a < b`, `b * a` as `a * b`,
-    `not a == b` as `a != b`. None for a text that does not parse.
+    `not a == b` as `a != b`, `sorted(list(a))` and `list(sorted(a))` as `sorted(a)`. None for a text that
+    does not parse.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -77,10 +78,28 @@ _OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
 }
+_COPIES = frozenset({"list", "tuple"})
+_READ_ALL = frozenset({"all", "any", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"})
+"""Functions that read an iterable to its end, so that a copy of it is as good as itself."""
+_SETTLED = frozenset({"abs", "bool", "float", "frozenset", "int", "list", "set", "sorted", "str", "tuple"})
+"""Functions that change nothing of what they gave themselves."""
 
 
 class _OneSpelling(ast.NodeTransformer):
     """Of the ways to say the same, always the same one."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        inside = node.args[0] if len(node.args) == 1 else None
+        if not isinstance(node.func, ast.Name) or not isinstance(inside, ast.Call):
+            return node
+        outer, inner = node.func.id, _function_of_one(inside)
+        if outer in _READ_ALL and inner in _COPIES:
+            return self.visit_Call(ast.Call(node.func, inside.args, node.keywords))
+        if not node.keywords and outer == inner and outer in _SETTLED:
+            return inside
+        is_sorted = isinstance(inside.func, ast.Name) and inside.func.id == "sorted"
+        return inside if outer == "list" and is_sorted and not node.keywords else node
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
@@ -108,3 +127,9 @@ class _OneSpelling(ast.NodeTransformer):
             if opposite is not None:
                 return self.visit(ast.Compare(inside.left, [opposite()], inside.comparators))
         return node
+
+
+def _function_of_one(call: ast.Call) -> str:
+    """The plain name of what is called with one value; empty for other calls."""
+    plain = len(call.args) == 1 and not call.keywords and not isinstance(call.args[0], ast.Starred)
+    return call.func.id if plain and isinstance(call.func, ast.Name) else ""

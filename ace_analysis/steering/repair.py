@@ -27,8 +27,9 @@ from ace_analysis.steering.scope_pass import ScopePass, ScopeReading, ScopeText
 
 __all__ = ["RepairOptions", "RepairRequest", "repair", "repair_line"]
 
-AFTER = 200
-"""Code points behind the region that a candidate's effect is read over, up to the end of a line."""
+AFTER = 100
+"""Code points behind the region that a candidate's effect is read over, up to the end of a line. What is
+farther away moves little and costs as much, and is better spent on more candidates."""
 
 BEFORE = 1600
 """Code points of the scope before the region that are read, from the start of a line on."""

@@ -152,6 +152,11 @@ def test_a_method_is_a_program_though_it_is_indented():
         ("not (a in b)", "a not in b"),
         ("not b is None", "b is not None"),
         ("a if b > c else d", "a if c < b else d"),
+        ("sorted(list(a), key=k)", "sorted(a, key=k)"),
+        ("list(sorted(a, key=k))", "sorted(a, key=k)"),
+        ("set(tuple(a))", "set(a)"),
+        ("list(list(list(a)))", "list(a)"),
+        ("abs(abs(a > b))", "abs(b < a)"),
     ],
 )
 def test_other_words_for_the_same(one, other):
@@ -169,6 +174,13 @@ def test_other_words_for_the_same(one, other):
         ("a and b", "b and a"),
         ("a in b", "b in a"),
         ("a @ b", "b @ a"),
+        ("sorted(sorted(a), key=k)", "sorted(a, key=k)"),
+        ("max(list(a), b)", "max(a, b)"),
+        ("len(list(a))", "len(a)"),
+        ("iter(list(a))", "iter(a)"),
+        ("list(list(*a))", "list(*a)"),
+        ("str(int(a))", "str(a)"),
+        ("a.sorted(list(b))", "a.sorted(b)"),
     ],
 )
 def test_what_may_be_another_thing_stays_another_program(one, other):

@@ -10,6 +10,7 @@ from ace_analysis.steering.gathering import Candidate, Gathering, describe
 from ace_analysis.steering.options import RepairOptions
 from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt
 from ace_analysis.steering.regions import Level, region_of
+from ace_analysis.steering.writing import Writer, WritingOptions
 
 TEXT = (
     "def mean(values):\n    total = 0.0\n    for value in values:\n        total -= value\n    return total\n"
@@ -72,6 +73,23 @@ def test_tokens_are_tried_in_place_of_sites_and_all_else_is_kept(qwen: CausalMod
 def test_what_is_written_ends_with_its_line(filling: CausalModel) -> None:
     for each in gathered(filling, edits=0, alternatives=0, candidates=6, temperature=1.5):
         assert "\n" not in each.text and each.opinion.source in (Source.GREEDY, Source.SAMPLE)
+
+
+def test_what_is_written_is_not_much_longer_than_what_stands_there(
+    causal: CausalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    write = Writer.write
+
+    def watched(self: Writer, plans: object, options: WritingOptions, cancelled: object) -> object:
+        lengths.append(options.max_new_tokens)
+        return write(self, plans, options, cancelled)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Writer, "write", watched)
+    own = len(causal.tokenizer.encode(LINE).ids) - 1
+    gathered(causal, longer=3)
+    gathered(causal, longer=3, max_new_tokens=2)
+    assert lengths == [own + 3, 2]
 
 
 def test_a_region_of_several_lines_is_filled_in_as_a_whole(filling: CausalModel) -> None:

@@ -190,6 +190,7 @@ def test_options_without_any_source_are_refused(counts: dict[str, int]) -> None:
         RepairOptions(**counts)
 
 
-def test_options_that_offer_nothing_are_refused() -> None:
+@pytest.mark.parametrize("name", ["most_fixes", "longer"])
+def test_options_that_offer_nothing_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="of at least 1"):
-        RepairOptions(most_fixes=0)
+        RepairOptions(**{name: 0})  # pyright: ignore[reportArgumentType]
