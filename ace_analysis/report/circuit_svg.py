@@ -15,6 +15,12 @@ from ace_analysis.report.style import content_security_policy
 ROW, COLUMN, MARGIN = 74, 96, 46
 NODE_WIDTH, NODE_HEIGHT = 78, 30
 LONGEST_TEXT = 12
+FEWEST_COLUMNS = 5
+"""Room for lines that go round boxes."""
+
+SWAY, MOST_SWAY = 0.4, 2.2
+"""How far to the side a line goes for each row that it passes, and at most, in columns."""
+
 WIDEST_EDGE = 9.0
 THINNEST_EDGE = 0.6
 
@@ -28,6 +34,7 @@ svg.circuit path.lowers, svg.circuit .lowers rect { stroke-dasharray: 5 4; }
 svg.circuit path { stroke: var(--sign); fill: none; stroke-linecap: round; }
 svg.circuit path:hover { stroke-opacity: 1; }
 svg.circuit rect { fill: var(--sign); stroke: var(--sign); stroke-width: 1.2; }
+svg.circuit rect.back { fill: #fff; fill: Canvas; stroke: none; }
 svg.circuit text { fill: currentColor; text-anchor: middle; dominant-baseline: central; }
 svg.circuit text.layer { text-anchor: start; opacity: .6; }
 """
@@ -53,7 +60,7 @@ class _Spot:
 def circuit_svg(circuit: Circuit) -> str:
     """The graph alone, as an SVG element with its style in it."""
     rows = _rows(circuit)
-    width = 2 * MARGIN + COLUMN * max([1, *(len(row) for _, row in rows)]) + 60
+    width = 2 * MARGIN + COLUMN * max([FEWEST_COLUMNS, *(len(row) for _, row in rows)]) + 60
     height = 2 * MARGIN + ROW * len(rows)
     spots = _spots(rows, width, height)
     largest = max((abs(edge.score) for edge in circuit.edges), default=1.0) or 1.0
@@ -117,7 +124,8 @@ def _spots(rows: list[tuple[str, list[CircuitNode]]], width: float, height: floa
     spots = {TARGET: _Spot(width / 2 + 30, height - MARGIN - ROW * len(rows))}
     for at, (_, row) in enumerate(rows):
         for index, node in enumerate(row):
-            x = width / 2 + 30 + COLUMN * (index - (len(row) - 1) / 2)
+            # Every second row is moved by half a column, so that lines pass between boxes.
+            x = width / 2 + 30 + COLUMN * (index - (len(row) - 1) / 2 + (0.25 if at % 2 else -0.25))
             spots[node.name] = _Spot(x, height - MARGIN - ROW * at)
     return spots
 
@@ -134,14 +142,22 @@ def _edge(edge: CircuitEdge, spots: dict[str, _Spot], largest: float, unit: str)
     start, end = spots[edge.source], spots[edge.receiver]
     size = abs(edge.score) / largest
     top, bottom = start.y - NODE_HEIGHT / 2, end.y + NODE_HEIGHT / 2
-    bend = (top - bottom) / 2
+    bend, sway = (top - bottom) / 2, _sway(start, end, spots[TARGET])
     tip = f"{edge.source} to {edge.receiver}: {edge.score:+.3g} {unit}"
     return (
         f'<path class="{_sign(edge.score)}" stroke-opacity="{0.18 + 0.62 * size:.2f}"'
         f' stroke-width="{max(THINNEST_EDGE, WIDEST_EDGE * size):.1f}" d="M {start.x:.0f} {top:.0f}'
-        f' C {start.x:.0f} {top - bend:.0f} {end.x:.0f} {bottom + bend:.0f} {end.x:.0f} {bottom:.0f}">'
+        f" C {start.x + sway:.0f} {top - bend:.0f} {end.x + sway:.0f} {bottom + bend:.0f}"
+        f' {end.x:.0f} {bottom:.0f}">'
         f"<title>{escaped(tip)}</title></path>"
     )
+
+
+def _sway(start: _Spot, end: _Spot, target: _Spot) -> float:
+    """How far to the side an edge goes on its way, so that it passes the boxes between its ends."""
+    passed = round((start.y - end.y) / ROW) - 1
+    side = 1 if start.x + end.x >= 2 * target.x else -1
+    return side * COLUMN * min(MOST_SWAY, SWAY * passed) if passed > 0 else 0.0
 
 
 def _node(node: CircuitNode, spot: _Spot, strongest: float, unit: str) -> str:
@@ -161,9 +177,10 @@ def _target(circuit: Circuit, spot: _Spot) -> str:
 
 def _box(label: str, tip: str, sign: str, spot: _Spot, opacity: float) -> str:
     left, top = spot.x - NODE_WIDTH / 2, spot.y - NODE_HEIGHT / 2
+    place = f'x="{left:.0f}" y="{top:.0f}" rx="6" width="{NODE_WIDTH}" height="{NODE_HEIGHT}"'
     return (
-        f'<g class="{sign}"><title>{escaped(tip)}</title><rect x="{left:.0f}" y="{top:.0f}" rx="6"'
-        f' width="{NODE_WIDTH}" height="{NODE_HEIGHT}" fill-opacity="{opacity:.2f}"/>'
+        f'<g class="{sign}"><title>{escaped(tip)}</title><rect class="back" {place}/>'
+        f'<rect {place} fill-opacity="{opacity:.2f}"/>'
         f'<text x="{spot.x:.0f}" y="{spot.y:.0f}">{escaped(label)}</text></g>'
     )
 

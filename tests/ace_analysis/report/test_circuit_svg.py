@@ -40,6 +40,37 @@ def test_layers_go_up(circuit_with: Callable[..., Circuit]) -> None:
     assert places["x <"] > places["L0H1"] > places["L1H0"] > places["MLP1"] > places["+2.00"]
 
 
+def test_no_line_shines_through_a_box(circuit_with: Callable[..., Circuit]) -> None:
+    for group in parsed(circuit_with()).iter(f"{SVG}g"):
+        back, front = group.findall(f"{SVG}rect")
+        assert back.get("class") == "back" and back.get("fill-opacity") is None
+        assert [back.get(name) for name in ("x", "y", "width")] == [
+            front.get(name) for name in ("x", "y", "width")
+        ]
+
+
+def test_a_line_goes_round_the_rows_that_it_passes_and_not_past_the_edge(
+    circuit_with: Callable[..., Circuit],
+) -> None:
+    names = [f"L{layer}H0" for layer in range(12)]
+    nodes = tuple(CircuitNode(name=name, kind="head", layer=at, score=1.0) for at, name in enumerate(names))
+    circuit = circuit_with(nodes=nodes, edges=tuple(CircuitEdge(names[0], name, 1.0) for name in names[1:]))
+    svg = parsed(circuit)
+    points = {
+        (path.find(f"{SVG}title").text or ""): [
+            float(each) for each in re.findall(r"[\d.]+", path.get("d") or "")
+        ]  # pyright: ignore
+        for path in svg.iter(f"{SVG}path")
+    }
+    sways = [
+        abs(points[f"L0H0 to {name}: +1 log-odds"][2] - points[f"L0H0 to {name}: +1 log-odds"][0])
+        for name in names[1:]
+    ]
+    assert sways[0] == 0 < sways[1] < sways[2] and sways == sorted(sways)
+    width = float(svg.get("width") or 0)
+    assert all(0 <= x <= width for line in points.values() for x in line[::2])
+
+
 def test_signs_have_classes_and_sizes_have_widths(circuit_with: Callable[..., Circuit]) -> None:
     paths = {each.find(f"{SVG}title").text: each for each in parsed(circuit_with()).iter(f"{SVG}path")}  # pyright: ignore
     strong = paths["L1H0 to target: +2 log-odds"]
