@@ -13,6 +13,7 @@ from ace_analysis.cli.explain import Expectation, Target
 from ace_analysis.cli.messages import printable, printable_path, tell, tell_error, tell_note
 from ace_analysis.cli.options import AsJson, Device, Dtype, Model, Quiet
 from ace_analysis.cli.pasting import advice, command_at
+from ace_analysis.cli.report import check_folder
 from ace_analysis.cli.scanning import (
     LoadScanner,
     ScanRequest,
@@ -137,6 +138,8 @@ def perform(request: Request, load: LoadScanner, *, as_json: bool) -> int:
     try:
         if request.output is not None and request.output.suffix.lower() not in PICTURES:
             raise InputError(f"--output: expected a name with .html or .svg, got {request.output}")
+        if request.output is not None:
+            check_folder(request.output)
         circuit = _found(request, load)
         if request.output is not None:
             _draw(circuit, request.output)

@@ -86,6 +86,8 @@ def perform(request: Request, load: LoadScanner) -> int:
             tell(f"ace: {message}")
 
     try:
+        if request.output != STDOUT:
+            check_folder(Path(request.output))
         page = page_for(request, load, progress)
         _write(request.output, page_of(page))
     except (Cancelled, KeyboardInterrupt):
@@ -98,6 +100,16 @@ def perform(request: Request, load: LoadScanner) -> int:
     if request.output != STDOUT:
         progress(f"wrote {printable_path(request.output)}: {len(page.findings)} findings", None)
     return 0
+
+
+def check_folder(output: Path) -> None:
+    """Said before minutes of work: what is made can be written into a folder that is there.
+
+    Raises:
+        StorageError: there is none.
+    """
+    if not output.parent.is_dir():
+        raise StorageError(f"{printable_path(output)}: can't be written there (no such folder)")
 
 
 def page_for(request: Request, load: LoadScanner, progress: Progress) -> FilePage:

@@ -139,15 +139,24 @@ def test_a_picture_is_drawn(run: Callable[..., Any], name: str, start: str) -> N
         (["a.py:2"], "expected FILE:LINE:COL"),
         (["b.py:1:0"], "b.py"),
         (["a.py:2:13", "-o", "a.png"], "--output: expected a name with .html or .svg, got a.png"),
-        (["a.py:2:13", "-o", "nowhere/a.svg"], "the picture can't be written"),
+        (["a.py:2:13", "-o", "nowhere/a.svg"], "nowhere/a.svg: can't be written there (no such folder)"),
+        (["a.py:2:13", "-o", "taken.svg"], "taken.svg: the picture can't be written"),
     ],
 )
 def test_what_can_not_be_done_is_one_line_and_2(
     run: Callable[..., Any], arguments: list[str], message: str
 ) -> None:
+    Path("taken.svg").mkdir()
     done = run(*arguments, "--quiet")
     assert done.exit_code == 2 and done.stdout == ""
     assert done.stderr.startswith("ace: error: ") and message in done.stderr
+
+
+def test_a_picture_without_a_folder_is_refused_before_the_search(
+    run: Callable[..., Any], loaded: Loaded
+) -> None:
+    assert run("a.py:2:13", "-o", "nowhere/a.svg").exit_code == 2
+    assert not loaded.settings and not loaded.asked
 
 
 def test_without_a_place_the_usage_is_told(run: Callable[..., Any]) -> None:

@@ -77,8 +77,15 @@ def test_what_can_not_be_read_or_loaded_is_one_line_and_no_page(ace, engine, pro
 
 
 def test_a_place_that_can_not_be_written_is_told(ace, project: Path) -> None:
+    (project / "taken.html").mkdir()
+    done = ace("report", "-q", "a.py", "-o", "taken.html")
+    assert done.exit_code == 2 and "taken.html: the page can't be written there" in done.err
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_file_is_read(ace, engine) -> None:
     done = ace("report", "-q", "a.py", "-o", "missing/report.html")
-    assert done.exit_code == 2 and "missing/report.html: the page can't be written there" in done.err
+    assert done.exit_code == 2 and "missing/report.html: can't be written there (no such folder)" in done.err
+    assert not engine.loads
 
 
 def test_an_interrupt_leaves_the_page_before_as_it_was(ace, engine, project: Path) -> None:
