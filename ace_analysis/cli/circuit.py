@@ -40,6 +40,9 @@ _PARAGRAPHS = (
     on from the heads that were found.""",
     """[bold]Faithfulness[/bold] is measured by running the model with all others ablated: 1 where the
     circuit alone reaches the whole model's value, 0 where it reaches what no head and no MLP does.""",
+    """[bold]--method[/bold]. By the area under the faithfulness of the best nodes alone (CPR), one-pass ranks
+    better than hover: 1.03 [0.89, 1.18] against 0.68 [0.49, 0.97] with means in the others' place, on 8
+    findings; 0.62 [0.51, 0.75] against 0.19 [-0.03, 0.35] with zeros, on 19.""",
     """[bold]--json[/bold] writes one object: {"version", "target", "unit", "clean", "nothing", "alone",
     "faithfulness", "nodes": [{"name", "kind", "layer", "score", "through", "lost", "text"}], "edges":
     [{"source", "receiver", "score"}], "upstream", "curve": [{"nodes", "value", "faithfulness"}], "ablation",

@@ -1,14 +1,16 @@
 """How a circuit's nodes are ranked: by scores against the target, and against inner heads.
 
 What ranks a circuit's nodes best is not what estimates each node's own ablation best. By faithfulness of the
-best nodes alone (the area under the curve, CPR of MIB, arXiv:2504.13151; zero ablation of all other heads and
-MLPs, 19 findings in the model that ships, `ace bench attribution --how zero --curves 19`; 95 % intervals):
+best nodes alone, all other heads and MLPs ablated (the area under the curve, CPR of MIB, arXiv:2504.13151),
+on findings in the model that ships, with 95 % intervals (`ace bench attribution --how zero --curves 19`, and
+`--how mean --curves 8`, of which the first three rankings below were compared):
 
-    one-pass, patterns, norms and gates frozen    0.62 [0.51, 0.75]
-    the same, only `up` passing a gate            0.58 [0.50, 0.65]
+                                                  19, by zero            8, by the mean
+    one-pass, patterns, norms and gates frozen    0.62 [0.51, 0.75]      1.03 [0.89, 1.18]
+    the same, only `up` passing a gate            0.58 [0.50, 0.65]      0.94 [0.79, 1.12]
+    one-pass as hover has it (mostly gradients)   0.19 [-0.03, 0.35]     0.68 [0.49, 0.97]
     each node's real ablation                     0.34 [0.16, 0.59]
     EAP-IG                                        0.26 [0.10, 0.40]
-    one-pass as hover has it (mostly gradients)   0.19 [-0.03, 0.35]
     EAP                                           0.15 [-0.07, 0.32]
     at random                                     0.04 [-0.10, 0.17]
 
