@@ -10,6 +10,7 @@ from rich.console import Console
 from ace_analysis.cli.options import Quiet
 
 WIDEST = 150
+ONE_BY_ONE = 2
 
 Findings = Annotated[int, typer.Option(min=0, help="Texts whose planted bug is found.")]
 Tokens = Annotated[int, typer.Option(min=0, help="Texts whose next token is explained, on the full model.")]
@@ -18,7 +19,13 @@ How = Annotated[
     typer.Option(metavar="zero|mean|counterfactual", help="Repeatable.", show_default="all three"),
 ]
 Slow = Annotated[
-    int, typer.Option(min=0, metavar="N", help="CD-T's rule sets on the first N texts of either kind.")
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="What takes long on the first N texts of either kind: CD-T's rule sets, and on two at most exact"
+        " ablation by a whole pass for each node.",
+    ),
 ]
 Curves = Annotated[
     int, typer.Option(min=0, metavar="N", help="Faithfulness curves of the first N texts of either kind.")
@@ -61,7 +68,9 @@ def attribution_command(  # noqa: PLR0913 - a command's parameters are its optio
         models=models,
         seed=seed,
         folder=folder,
-        measure=AttributionOptions(hows=hows_of(how), slow_prompts=slow, curve_prompts=curves),
+        measure=AttributionOptions(
+            hows=hows_of(how), slow_prompts=slow, one_by_one=min(slow, ONE_BY_ONE), curve_prompts=curves
+        ),
     )
     measured = run_in_order(request, quiet=quiet)
     if as_json:

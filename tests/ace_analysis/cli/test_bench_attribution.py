@@ -137,6 +137,21 @@ def bench(request_for: Callable[..., AttributionRequest]) -> Callable[..., Resul
     return run
 
 
+@pytest.mark.parametrize(("slow", "one_by_one"), [(0, 0), (1, 1), (8, 2)])
+def test_what_takes_long_is_left_out_where_no_slow_text_is_asked_for(
+    bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, slow: int, one_by_one: int
+) -> None:
+    asked: list[AttributionOptions] = []
+
+    def run(request: AttributionRequest, *, quiet: bool) -> dict[str, Any]:
+        asked.append(request.measure)
+        return {}
+
+    monkeypatch.setattr(attributing, "run_in_order", run)
+    assert bench("--json", "--slow", str(slow)).exit_code == 0
+    assert [(each.slow_prompts, each.one_by_one) for each in asked] == [(slow, one_by_one)]
+
+
 def test_tables_and_json_tell_the_same(bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     methods = (EXACT, ONE_PASS)
     quick = RecoveryOptions(models=1, prompts=1, methods=methods)
