@@ -57,18 +57,14 @@ def test_a_line_goes_round_the_rows_that_it_passes_and_not_past_the_edge(
     circuit = circuit_with(nodes=nodes, edges=tuple(CircuitEdge(names[0], name, 1.0) for name in names[1:]))
     svg = parsed(circuit)
     points = {
-        (path.find(f"{SVG}title").text or ""): [
-            float(each) for each in re.findall(r"[\d.]+", path.get("d") or "")
-        ]  # pyright: ignore
+        (path.findtext(f"{SVG}title") or "").split(":")[0]: re.findall(r"[\d.]+", path.get("d") or "")
         for path in svg.iter(f"{SVG}path")
     }
-    sways = [
-        abs(points[f"L0H0 to {name}: +1 log-odds"][2] - points[f"L0H0 to {name}: +1 log-odds"][0])
-        for name in names[1:]
-    ]
+    lines = [[float(each) for each in points[f"L0H0 to {name}"]] for name in names[1:]]
+    sways = [abs(line[2] - line[0]) for line in lines]
     assert sways[0] == 0 < sways[1] < sways[2] and sways == sorted(sways)
     width = float(svg.get("width") or 0)
-    assert all(0 <= x <= width for line in points.values() for x in line[::2])
+    assert all(0 <= x <= width for line in lines for x in line[::2])
 
 
 def test_signs_have_classes_and_sizes_have_widths(circuit_with: Callable[..., Circuit]) -> None:
