@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from ace_analysis.cli.options import Quiet
+
+if TYPE_CHECKING:
+    from ace_analysis.evaluation.attribution import AttributionOptions
 
 WIDEST = 150
 ONE_BY_ONE = 2
@@ -59,7 +62,6 @@ def attribution_command(  # noqa: PLR0913 - a command's parameters are its optio
     on a CPU; goes on where it was stopped, and Ctrl-C stops it in order.
     """
     from ace_analysis.cli.attributing import AttributionRequest, run_in_order, tables_of
-    from ace_analysis.evaluation.attribution import AttributionOptions, hows_of
 
     request = AttributionRequest(
         findings=findings,
@@ -68,9 +70,7 @@ def attribution_command(  # noqa: PLR0913 - a command's parameters are its optio
         models=models,
         seed=seed,
         folder=folder,
-        measure=AttributionOptions(
-            hows=hows_of(how), slow_prompts=slow, one_by_one=min(slow, ONE_BY_ONE), curve_prompts=curves
-        ),
+        measure=_measure(how, slow, curves),
     )
     measured = run_in_order(request, quiet=quiet)
     if as_json:
@@ -81,3 +81,12 @@ def attribution_command(  # noqa: PLR0913 - a command's parameters are its optio
     for table in tables_of(measured):
         console.print(table)
         console.print()
+
+
+def _measure(how: list[str] | None, slow: int, curves: int) -> "AttributionOptions":
+    from ace_analysis.evaluation.attribution import AttributionOptions, hows_of
+
+    one_by_one = min(slow, ONE_BY_ONE)
+    return AttributionOptions(
+        hows=hows_of(how), slow_prompts=slow, one_by_one=one_by_one, curve_prompts=curves
+    )
