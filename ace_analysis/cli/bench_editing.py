@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ace_analysis.cli.pulling import PullReporter
 
-WIDEST = 120
+WIDEST = 160
 HEADINGS = {
     "probability_fall": "less likely",
     "activation_fall": "latents less active",
@@ -49,6 +49,9 @@ Problems = Annotated[
     ),
 ]
 PassAt1 = Annotated[int, typer.Option("--pass-at-1", min=0, help="Problems to solve; 0: none.")]
+Pisces = Annotated[
+    bool, typer.Option(help="With --errors: PISCES on latents of the disentangler too; takes twice as long.")
+]
 Functions = Annotated[
     int, typer.Option(min=1, help="With --errors: functions with mutants to look in, and to measure on.")
 ]
@@ -77,6 +80,7 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     problems: Problems = None,
     pass_at_1: PassAt1 = 0,
     functions: Functions = 24,
+    pisces: Pisces = True,
     disentangler: Folder = None,
     latents: Latents = 5,
     mu: Mus = "",
@@ -98,6 +102,7 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     common = {"harvest": harvest, "disentangler": disentangler, "latents": latents, "texts": texts}
     common |= {"mus": _numbers(mu, "--mu"), "taus": _numbers(tau, "--tau"), "longest": longest, "keep": keep}
     about = {"kinds": tuple(kind or ()), "functions": functions, "problems": problems, "count": pass_at_1}
+    about |= {"pisces": pisces}
     measured = _measured(common | (about if errors else {"words": tuple(word or ())}), errors, quiet)
     if as_json:
         typer.echo(json.dumps(measured, indent=2))

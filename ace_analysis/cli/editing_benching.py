@@ -90,6 +90,7 @@ class ErrorRequest:
     longest: int = 128
     problems: Path | None = None
     count: int = 0
+    pisces: bool = True
     keep: Path | None = None
 
     def __post_init__(self) -> None:
@@ -122,16 +123,18 @@ def run_errors(request: ErrorRequest, progress: Progress, cancelled: Callable[[]
     progress(f"loading {settings.model.name}", None)
     causal = load_causal(settings.model.name, settings.model.device, settings.model.dtype)
     bundle = _bundle(causal)
-    found = _disentangler(request.disentangler, bundle)
-    found.check_fingerprint(causal.info.fingerprint)
+    bundle.check_fingerprint(causal.info.fingerprint)
+    found = _disentangler(request.disentangler, bundle) if request.pisces else None
+    if found is not None:
+        found.check_fingerprint(causal.info.fingerprint)
     told = bench_errors(
         Subject(causal, bundle, found),
         (functions, problems),
         request.options(),
-        (_ledger(request.keep), f"errors/{found.fingerprint[:16]}/{bundle.identity()[:16]}"),
+        (_ledger(request.keep), f"errors/{causal.info.fingerprint[:16]}/{bundle.identity()[:16]}"),
         Telling(progress, cancelled),
     )
-    return {"model": causal.info.name, "fingerprint": found.fingerprint, **told}
+    return {"model": causal.info.name, "fingerprint": causal.info.fingerprint, **told}
 
 
 def _functions(harvest: Path, split: Split) -> list[CodeFunction]:

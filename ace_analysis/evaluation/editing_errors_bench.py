@@ -99,19 +99,23 @@ def bench_errors(
     key = f"{kept[1]}/{measured_on}"
     answerer = Answerer(subject.causal, options.answers)
     bench = ErrorBench(subject.causal, run.material(problems), answerer, kept[0], key, telling)
-    places = [run.detector()]
+    places, measured = [run.detector()], {}
     arms = [ErrorArm(name="as it is"), *run.removals(places[0])]
+
+    def measure(some: Sequence[ErrorArm]) -> None:
+        for number, arm in enumerate(some, start=1):
+            telling(f"{arm.name}: arm {number} of {len(some)}", (number - 1) / len(some))
+            measured[arm.name] = bench.measure(arm, places)
+
+    measure(arms)
     pisces: dict[str, Any] = {}
     if subject.disentangler is not None:
         concept, pisces, more = run.erasures(subject.disentangler)
         scanner = MlpScanner.of(subject.causal.scanner)
         coder = subject.disentangler.coder
         places.append(Place(name=_MLP, scanner=scanner, coder=coder, concepts={PISCES_LATENTS: concept}))
+        measure([arms[0], *more])
         arms += more
-    measured = {}
-    for number, arm in enumerate(arms):
-        telling(f"{arm.name}: arm {number + 1} of {len(arms)}", number / len(arms))
-        measured[arm.name] = bench.measure(arm, places)
     latents = {name: list(some) for name, some in places[0].concepts.items()}
     return {"latents": latents, "pisces": pisces, **told_errors(arms, measured, _DETECTOR)}
 
@@ -162,8 +166,8 @@ class _Run:
         others = removal(model, rows[list(self._others(place))], last)
         arms = [
             ErrorArm(name="error latents removed", deltas=own),
-            ErrorArm(name="other latents removed", deltas=others),
             ErrorArm(name="random directions, same norm", deltas=aside(own)),
+            ErrorArm(name="other latents removed", deltas=others),
         ]
         for kind in self.options.kinds:
             deltas = removal(model, rows[list(place.concepts[kind])], last)

@@ -75,8 +75,8 @@ def test_arms_are_told_beside_the_model_as_it_is(
     assert list(arms) == [
         "as it is",
         "error latents removed",
-        "other latents removed",
         "random directions, same norm",
+        "other latents removed",
         f"{KIND} latents removed",
         "PISCES, layer 3",
         "PISCES, layer 3, random rows",
