@@ -79,9 +79,8 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
         found = _searched(near, erasing(pisces, concept, signs), options, kept_here, telling)
         setting, tried = (found.best.mu, found.best.tau), found.tried
     plan = pisces.erase(concept, *setting, signs=signs)
-    arms = {"PISCES": plan.deltas, **_removals(pisces, coder, concept)}
     neurons = Anatomy.of(model).blocks[coder.site.layer].mlp.down.weight.shape[1]
-    arms |= controls_of(plan, neurons)
+    arms = {"PISCES": plan.deltas, **_removals(pisces, coder, concept), **controls_of(plan, neurons)}
     far = cache(lambda: _gauge(model, coder, concept, splits[1], options, telling))
     reported = report(far, arms, telling, (kept[0], f"{kept_here[1]}/{setting}"))
     return {

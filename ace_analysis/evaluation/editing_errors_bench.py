@@ -99,25 +99,22 @@ def bench_errors(
     key = f"{kept[1]}/{measured_on}"
     answerer = Answerer(subject.causal, options.answers)
     bench = ErrorBench(subject.causal, run.material(problems), answerer, kept[0], key, telling)
-    places, measured = [run.detector()], {}
+    places = [run.detector()]
     arms = [ErrorArm(name="as it is"), *run.removals(places[0])]
-
-    def measure(some: Sequence[ErrorArm]) -> None:
-        for number, arm in enumerate(some, start=1):
-            telling(f"{arm.name}: arm {number} of {len(some)}", (number - 1) / len(some))
-            measured[arm.name] = bench.measure(arm, places)
-
-    measure(arms)
+    measured = bench.all_of(arms, places)
     pisces: dict[str, Any] = {}
     if subject.disentangler is not None:
         concept, pisces, more = run.erasures(subject.disentangler)
-        scanner = MlpScanner.of(subject.causal.scanner)
-        coder = subject.disentangler.coder
-        places.append(Place(name=_MLP, scanner=scanner, coder=coder, concepts={PISCES_LATENTS: concept}))
-        measure([arms[0], *more])
+        places.append(_mlp_place(subject.causal, subject.disentangler, concept))
+        measured |= bench.all_of([arms[0], *more], places)
         arms += more
     latents = {name: list(some) for name, some in places[0].concepts.items()}
     return {"latents": latents, "pisces": pisces, **told_errors(arms, measured, _DETECTOR)}
+
+
+def _mlp_place(causal: CausalModel, found: Disentangler, concept: Sequence[int]) -> Place:
+    scanner = MlpScanner.of(causal.scanner)
+    return Place(name=_MLP, scanner=scanner, coder=found.coder, concepts={PISCES_LATENTS: concept})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
