@@ -1,10 +1,16 @@
 """An edited model as a folder of its own, for everything that knows nothing of ACE."""
 
+import contextlib
+import glob
+import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ace_analysis.editing.ledger import EditLedger
 from ace_analysis.editing.receipt import receipt_to_json
@@ -12,6 +18,7 @@ from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.model.causal import load_causal
 from ace_analysis.model.conversions import DESCRIPTION
 from ace_analysis.model.disk import Progress, silent, size_of, storing
+from ace_analysis.model.edits import edits_dir
 from ace_analysis.model.quiet import quiet_transformers
 from ace_analysis.model.scan import never
 from ace_analysis.model.store import StoredModel, resolve_model
@@ -41,10 +48,14 @@ def export(
     if dtype not in _BYTES:
         raise InputError(f"expected a dtype among {', '.join(_BYTES)}, got {dtype!r}")
     folder = folder.expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"expected a folder that is new or empty, got {folder}")
-    with storing(folder.parent, size_of(stored.folder) * _BYTES[dtype] // 2):
-        made = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+    with (
+        _alone_in(folder, progress),
+        storing(folder.parent, size_of(stored.folder) * _BYTES[dtype] // 2),
+    ):
+        prefix = f".unfinished-{folder.name}-"
+        for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
+            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
         try:
             progress(f"loading {name}", None)
             receipts = [receipt_to_json(each) for each in entry.edits]
@@ -61,6 +72,25 @@ def export(
             shutil.rmtree(made, ignore_errors=True)
             raise
     return folder
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path, progress: Progress) -> Iterator[None]:
+    """One export at a time goes to a folder, which has to be new or empty."""
+    with storing(edits_dir(), 0):
+        name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        lock = FileLock(edits_dir() / f".export-{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress("waiting for another process that exports to the same folder", None)
+            lock.acquire()
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"expected a folder that is new or empty, got {folder}")
+        yield
+    finally:
+        lock.release()
 
 
 def _write(stored: StoredModel, made: Path, dtype: str, progress: Progress) -> None:
