@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.editor, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.editor, pytest.mark.timeout(900)]
 
 README = Path(__file__).parents[2] / "editors/README.md"
 
 WALK = r"""
 (require 'flymake)
-(setq eglot-sync-connect 60 eglot-connect-timeout 60 eglot-confirm-server-initiated-edits nil)
+(setq eglot-sync-connect 240 eglot-connect-timeout 240 eglot-confirm-server-initiated-edits nil)
 (defun wait-for (what get)
   (let ((n 0) got)
-    (while (and (not (setq got (funcall get))) (< n 1200)) (accept-process-output nil 0.05) (setq n (1+ n)))
+    (while (and (not (setq got (funcall get))) (< n 4800)) (accept-process-output nil 0.05) (setq n (1+ n)))
     (or got (error "waited in vain for %s" what))))
 (find-file (getenv "SAMPLE"))
 (python-mode)
@@ -68,7 +68,7 @@ def test_eglot_shows_a_finding_explains_it_and_applies_the_fix(
         capture_output=True,
         text=True,
         env=environment,
-        timeout=240,
+        timeout=800,
         stdin=subprocess.DEVNULL,
     )
     said = done.stderr

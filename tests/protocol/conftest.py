@@ -5,6 +5,7 @@ The server is a real process; its worker is scripted_worker.py, a real process t
 
 import asyncio
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,7 @@ from pytest_lsp import make_test_lsp_client
 from ace_lsp.positions import LineIndex
 
 HERE = Path(__file__).parent
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 def capabilities_of(profile: str) -> types.ClientCapabilities:
@@ -228,61 +229,64 @@ class Editor:
         return [list(reports) for reports in self.client.progress_reports.values()]
 
 
-@pytest.fixture
-def worker(tmp_path: Path) -> Callable[..., list[str]]:
+def scripted(folder: Path, *options: str) -> list[str]:
     """The command of the scripted worker."""
-
-    def command(*options: str) -> list[str]:
-        return [sys.executable, str(HERE / "scripted_worker.py"), str(tmp_path / "journal"), *options]
-
-    return command
+    return [sys.executable, str(HERE / "scripted_worker.py"), str(folder / "journal"), *options]
 
 
 Start = Callable[..., Any]
 
 
-@pytest.fixture
-def start(tmp_path: Path, worker: Callable[..., list[str]]) -> Start:
-    """`async with start(profile, **settings) as editor`: a server that has been initialised."""
-
-    @contextlib.asynccontextmanager
-    async def started(
-        profile: str = "neovim",
-        *,
-        worker_options: tuple[str, ...] = (),
-        roots: tuple[Path, ...] = (),
-        capabilities: types.ClientCapabilities | None = None,
-        configuration: dict[str, Any] | None = None,
-        **settings: Any,
-    ) -> AsyncIterator[Editor]:
-        editor = Editor(tmp_path / "journal")
-        mine = {"command": worker(*worker_options), "backoff": 0.05, "cancelTimeout": 0.5}
-        options = {
-            "debounce": 30,
-            "explainAhead": 0,
-            **settings,
-            "worker": {**mine, **settings.get("worker", {})},
-        }
-        if configuration is not None:
-            editor.client.set_configuration(configuration, section="ace")
-        await editor.client.start_io(sys.executable, "-m", "ace_lsp", "--log-level", "info")
-        folders = [types.WorkspaceFolder(uri=root.as_uri(), name=root.name) for root in roots]
-        said = await editor.client.initialize_session(
-            types.InitializeParams(
-                capabilities=capabilities or capabilities_of(profile),
-                workspace_folders=folders,
-                root_uri=folders[0].uri if folders else None,
-                initialization_options=options,
-            )
+@contextlib.asynccontextmanager
+async def started(
+    folder: Path,
+    profile: str = "neovim",
+    *,
+    worker_options: tuple[str, ...] = (),
+    roots: tuple[Path, ...] = (),
+    capabilities: types.ClientCapabilities | None = None,
+    configuration: dict[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Editor]:
+    """A server that has been initialised, ended at the end; `folder` is for the scripted worker."""
+    editor = Editor(folder / "journal")
+    mine = {"command": scripted(folder, *worker_options), "backoff": 0.05, "cancelTimeout": 0.5}
+    options = {
+        "debounce": 30,
+        "explainAhead": 0,
+        **settings,
+        "worker": {**mine, **settings.get("worker", {})},
+    }
+    if configuration is not None:
+        editor.client.set_configuration(configuration, section="ace")
+    await editor.client.start_io(sys.executable, "-m", "ace_lsp", "--log-level", "info")
+    folders = [types.WorkspaceFolder(uri=root.as_uri(), name=root.name) for root in roots]
+    said = await editor.client.initialize_session(
+        types.InitializeParams(
+            capabilities=capabilities or capabilities_of(profile),
+            workspace_folders=folders,
+            root_uri=folders[0].uri if folders else None,
+            initialization_options=options,
         )
-        editor.capabilities = said.capabilities
-        try:
-            yield editor
-        finally:
-            await editor.client.shutdown_session()
-            await editor.client.stop()
+    )
+    editor.capabilities = said.capabilities
+    try:
+        yield editor
+    finally:
+        await editor.client.shutdown_session()
+        await editor.client.stop()
 
+
+@pytest.fixture(scope="session")
+def start_in() -> Start:
+    """`async with start_in(folder, profile, **settings) as editor`, for fixtures that outlive a test."""
     return started
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """`async with start(profile, **settings) as editor`."""
+    return functools.partial(started, tmp_path)
 
 
 @pytest.fixture

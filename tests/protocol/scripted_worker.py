@@ -2,7 +2,9 @@
 
     BUG           a finding there
     SLOW          half a second in this scope, ended by a cancel
-    STUCK         a minute in this scope, whatever is cancelled
+    LONG          longer than any test in this scope, ended by a cancel
+    LONG_ONCE     the same, the first time that any worker with this journal sees it
+    STUCK         longer than any test in this scope, whatever is cancelled
     DIE           the process ends at this scope
     DIE_ONCE      the same, the first time that any worker with this journal sees it
     NOISE         a line on stdout, as libraries do
@@ -10,11 +12,14 @@
 and an explanation of any place, unless the text has one of
 
     SLOW_WHY      two seconds before it, ended by a cancel
+    LONG_WHY      longer than any test before it, ended by a cancel
+    LONG_WHY_ONCE the same, the first time
     NO_WHY        it is refused
 
 and two fixes for any stretch, GOOD and FINE, unless the text has one of
 
     SLOW_FIX      two seconds before them, ended by a cancel
+    LONG_FIX      longer than any test before them, ended by a cancel
     NO_FIX        none is found
     TESTED        the first one has passed the user's tests
 
@@ -22,8 +27,8 @@ and edits of the model under names that are kept beside the journal; an edited m
 request's `kind`
 
     unknown       it is refused
-    slow          ten seconds before the edit is planned or written, ended by a cancel
-    slow_apply    ten seconds before it is written
+    slow          longer than any test before the edit is planned or written, ended by a cancel
+    slow_apply    the same before it is written
     dies          the process ends once it is written
 
 What was asked goes into the journal, one JSON value per line.
@@ -60,11 +65,15 @@ from ace_analysis.source.syntax import scopes_of
 parser = argparse.ArgumentParser()
 parser.add_argument("journal", type=Path)
 parser.add_argument("--load-seconds", type=float, default=0.0)
+parser.add_argument("--load-until", type=Path, help="loading ends when this file is there")
 parser.add_argument("--refuse", help="what loading fails with")
 parser.add_argument("--refuse-until", type=Path, help="loading fails while this file is not there")
 parser.add_argument("--die-on-load", action="store_true")
 parser.add_argument("--die-on-fix", action="store_true")
 arguments = parser.parse_args()
+
+LONG = 600.0
+"""Seconds: what a test waits for is a cancel and never the end, so that no machine is too slow for it."""
 
 known: set[str] = set()
 model = "toy"
@@ -85,15 +94,29 @@ def load(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     missing = arguments.refuse_until is not None and not arguments.refuse_until.exists()
     if arguments.refuse or missing:
         raise ModelNotFound(arguments.refuse or "no model is here. Run: ace model pull toy")
-    end = time.monotonic() + arguments.load_seconds
-    while (left := end - time.monotonic()) > 0:
-        job.progress("reading weights", 1 - left / arguments.load_seconds)
+    seconds = LONG if arguments.load_until is not None else arguments.load_seconds
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not there(arguments.load_until):
+        job.progress("reading weights", 1 - left / seconds)
         time.sleep(0.02)
         if job.cancelled():
             raise Cancelled("cancelled")
     global model
     model = settings["model"]["name"]
     return info(desk, job)
+
+
+def there(path: Path | None) -> bool:
+    return path is not None and path.exists()
+
+
+def first(what: str) -> bool:
+    """Whether no worker with this journal has met it before."""
+    mark = arguments.journal.with_suffix(f".{what}")
+    if mark.exists():
+        return False
+    mark.touch()
+    return True
 
 
 def info(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
@@ -123,9 +146,7 @@ def scan(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
 
 
 def obey(job: worker.Job, part: str) -> None:
-    once = arguments.journal.with_suffix(".died")
-    if "DIE_ONCE" in part and not once.exists():
-        once.touch()
+    if "DIE_ONCE" in part and first("died"):
         os._exit(9)
     if re.search(r"\bDIE\b", part):
         os._exit(9)
@@ -133,10 +154,13 @@ def obey(job: worker.Job, part: str) -> None:
         os.write(1, b"a library says hello\n")
     if "STUCK" in part:
         note("stuck")
-        time.sleep(60)
-    if "SLOW" in part:
+        time.sleep(LONG)
+    seconds = 0.5 if "SLOW" in part else 0.0
+    if re.search(r"\bLONG\b", part) or ("LONG_ONCE" in part and first("long")):
+        seconds = LONG
+    if seconds:
         note("slow")
-        end = time.monotonic() + 0.5
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             if job.cancelled():
                 note("cancelled", version=job.params.get("version"))
@@ -151,6 +175,8 @@ def explain(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
         raise InputError("expected a scope of at most 1,024 tokens, got 2,000")
     if "SLOW_WHY" in text:
         wait(job, 2.0)
+    if re.search(r"\bLONG_WHY\b", text) or ("LONG_WHY_ONCE" in text and first("why")):
+        wait(job, LONG)
     note("explained", offset=offset)
     start = re.search(r"\w*$", text[:offset]).start()  # pyright: ignore
     end = offset + re.match(r"\w*", text[offset:]).end()  # pyright: ignore
@@ -196,6 +222,8 @@ def fix(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
         os._exit(9)
     if "SLOW_FIX" in text:
         wait(job, 2.0)
+    if "LONG_FIX" in text:
+        wait(job, LONG)
     words = () if "NO_FIX" in text else ("GOOD", "FINE")
     fixes = [
         Fix(
@@ -228,7 +256,7 @@ def preview_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     if request.get("kind") == "unknown":
         raise InputError("expected a kind that has error features (comparison), got 'unknown'")
     if request.get("kind") == "slow":
-        wait(job, 10.0)
+        wait(job, LONG)
     return receipt_of(request)
 
 
@@ -245,7 +273,7 @@ def apply_edit(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     request = job.get("request")
     note("apply", request=request, fingerprint=job.get("fingerprint"))
     if request.get("kind") in ("slow", "slow_apply"):
-        wait(job, 10.0)
+        wait(job, LONG)
     receipt, kept = receipt_of(request), edits()
     entry = kept.get(receipt["name"], {"base": model, "edits": 0})
     write_edits({**kept, receipt["name"]: {**entry, "edits": entry["edits"] + 1}})

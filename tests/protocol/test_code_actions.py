@@ -118,7 +118,7 @@ async def test_only_what_the_users_tests_have_passed_is_preferred(start):
 
 async def test_progress_is_there_while_it_works_and_a_cancel_ends_it(start):
     async with start() as editor:
-        await found(editor, text=BUGGY + "# SLOW_FIX\n")
+        await found(editor, text=BUGGY + "# LONG_FIX\n")
         action = titled(await editor.actions(URI, PLACE), "Look for a fix")
         command = asyncio.ensure_future(editor.run_command_of(action))
         token = await editor.until(lambda: bar_of(editor))
@@ -134,7 +134,7 @@ async def test_progress_is_there_while_it_works_and_a_cancel_ends_it(start):
 
 async def test_cancelling_the_request_leaves_no_edit(start):
     async with start() as editor:
-        await found(editor, text=BUGGY + "# SLOW_FIX\n")
+        await found(editor, text=BUGGY + "# LONG_FIX\n")
         action = titled(await editor.actions(URI, PLACE), "Look for a fix")
         params = types.ExecuteCommandParams(action.command.command, action.command.arguments)
         waiting = editor.client.protocol.send_request("workspace/executeCommand", params, msg_id="mine")
@@ -150,7 +150,7 @@ async def test_cancelling_the_request_leaves_no_edit(start):
 async def test_what_is_made_for_an_old_version_is_refused_and_can_be_tried_again(start):
     async with start() as editor:
         editor.answers = "Try again"
-        await found(editor, text=BUGGY + "# SLOW_FIX\n")
+        await found(editor, text=BUGGY + "# LONG_FIX\n")
         action = titled(await editor.actions(URI, PLACE), "Look for a fix")
         command = asyncio.ensure_future(editor.run_command_of(action))
         await editor.until(lambda: editor.journal("fix"))

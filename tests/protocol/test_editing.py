@@ -1,6 +1,7 @@
 """Edits of the model from the editor: shown, agreed to, made, taken back; and that no is no."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from lsprotocol import types
@@ -43,6 +44,15 @@ async def test_a_preview_says_what_changes_and_what_that_does_and_writes_nothing
         ((preview,), asked) = editor.journal("preview"), editor.asked
         assert preview["request"] == {"words": ["BUG"], "texts": [BUGGY], "mu": 2.0}
         assert editor.journal("apply") == [] and asked == []
+
+
+async def test_latents_and_kinds_are_read_in_the_document_too_and_directions_in_none(start):
+    async with start(**SET) as editor:
+        editor.open(URI, BUGGY)
+        for request in ({"latents": [3]}, EDIT, {"direction": "latent:3"}):
+            await editor.command("ace.edit.preview", {**request, "uri": URI})
+            texts = {} if "direction" in request else {"texts": [BUGGY]}
+            assert editor.journal("preview")[-1]["request"] == {**request, **texts}
 
 
 @PROFILES
@@ -209,3 +219,60 @@ async def test_undoing_what_is_not_there_is_told(start, what, told):
     async with start(**SET) as editor:
         with pytest.raises(JsonRpcException, match=told):
             await editor.command("ace.edit.undo", what)
+
+
+EXAMPLE = Path(__file__).parents[2] / "ace_analysis/examples/buggy_example.py"
+LATENT = "latent:3"
+
+
+@pytest.fixture
+def own_ledger(monkeypatch, tmp_path):
+    """The user's weights, and a ledger of the test's own; the server inherits it."""
+    models = pytest.importorskip("ace_analysis.model.conversions").models_dir()
+    (tmp_path / "cache").mkdir(exist_ok=True)
+    (tmp_path / "cache" / "models").symlink_to(models, target_is_directory=True)
+    # No scores can be kept in a file that is a folder: each model has to be run.
+    (tmp_path / "cache" / "results" / "results.sqlite").mkdir(parents=True)
+    monkeypatch.setenv("ACE_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "edits"
+
+
+def shown(items: list[types.Diagnostic]) -> list[tuple]:
+    """All that a person is told of findings, with every digit that the server sends."""
+    return sorted((str(each.range), each.message, str(each.data)) for each in items)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+async def test_with_the_real_model_an_edit_is_shown_made_seen_in_the_status_and_undone_to_the_bit(
+    start, own_ledger
+):
+    from ace_analysis.model.disk import sha256_of
+    from ace_analysis.model.store import resolve_model
+
+    async with start("vscode", worker={"command": []}) as editor:
+        editor.patience, editor.answers, uri = 300.0, "Apply", EXAMPLE.as_uri()
+        editor.open(uri, EXAMPLE.read_text())
+        await editor.command("ace.analyzeFile", uri)
+        before = shown((await editor.pull(uri)).items)
+        base = (await editor.command("ace.showStatus")).info
+        weights = resolve_model(base["model"]).folder / "model.safetensors"
+        checksum = sha256_of(weights)
+        request = {"direction": LATENT, "strength": 4.0, "measure": False, "name": "tried"}
+        told = await editor.command("ace.edit.preview", request)
+        assert told.name == "tried" and "mlp.down: all 4,864 rows" in told.told
+        assert told.fingerprint_before == base["fingerprint"] and not own_ledger.exists()
+        made = await editor.command("ace.edit.apply", request)
+        assert made.applied and made.receipt["sha256"] == told.sha256
+        await editor.command("ace.analyzeFile", uri)
+        edited = (await editor.command("ace.showStatus")).info
+        assert (edited["model"], edited["edited_from"]) == ("tried", base["model"])
+        assert edited["fingerprint"] == told.fingerprint_after != base["fingerprint"]
+        assert shown((await editor.pull(uri)).items) != before
+        undone = await editor.command("ace.edit.undo")
+        assert (undone.left, undone.model) == (0, base["model"])
+        again = await editor.command("ace.analyzeFile", uri)
+        assert again.analysed == again.scopes > 0
+        assert (await editor.command("ace.showStatus")).info["fingerprint"] == base["fingerprint"]
+        assert shown((await editor.pull(uri)).items) == before
+        assert sha256_of(weights) == checksum

@@ -90,7 +90,7 @@ async def test_the_status_goes_to_clients_that_know_it_and_ends_in_rest(start):
 
 
 async def test_the_status_does_not_go_to_clients_that_do_not_know_it(start):
-    async with start() as editor:
+    async with start("emacs") as editor:
         editor.open(URI, BUGGY)
         await editor.shown(URI, 1, 1)
         assert editor.statuses == []

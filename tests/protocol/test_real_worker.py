@@ -1,7 +1,7 @@
 """The whole way, from an edit to a diagnostic, with the real worker and the real engine: nothing is scripted.
 
 Once with a tiny random model and a tiny random bundle, which find nonsense but by the same code; and once,
-marked `model`, with the real weights on a file with real bugs.
+marked `model`, with the real weights on a file with real bugs. Features by editor are in test_profiles.py.
 """
 
 import json
@@ -112,34 +112,6 @@ async def test_the_real_model_shows_in_the_editor_what_the_command_line_prints(s
         found = await editor.shown(uri, 1, len(expected))
         assert {(each.range.start.line, each.range.start.character) for each in found} == expected
         assert {each.source for each in found} == {"ace"}
-
-
-@pytest.mark.model
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("profile", ["vscode", "neovim", "emacs"])
-async def test_with_the_real_model_a_finding_is_shown_explained_and_ignored_in_each_editor(start, profile):
-    async with start(profile, worker=LOCAL) as editor:
-        editor.patience = LONG
-        uri = EXAMPLE.as_uri()
-        editor.open(uri, EXAMPLE.read_text())
-        assert (await editor.command("ace.analyzeFile", uri)).findings > 0
-        items = (await editor.pull(uri)).items if profile == "vscode" else await editor.shown(uri, 1)
-        first = items[0].range.start
-        await explained(editor, uri, first)
-        text = (await editor.hover(uri, first.line, first.character)).contents.value
-        for expected in (
-            "Latents that fired",
-            "Source tokens that drive it",
-            "Heads",
-            "Layers",
-            "Unexplained",
-        ):
-            assert f"**{expected}**" in text or expected in text
-        assert "%" not in text
-        where = (first.line, first.character, first.line, first.character)
-        (ignore,) = [each for each in await editor.actions(uri, where) if "Ignore this" in each.title]
-        editor.apply(ignore.edit)
-        assert (await editor.command("ace.analyzeFile", uri)).findings < len(items)
 
 
 @pytest.mark.model

@@ -2,7 +2,7 @@
 import { Workbench } from "./workbench.mjs";
 
 await Workbench.walk("sample.py", async (bench) => {
-  await bench.notification("language server was not found", 60_000);
+  await bench.notification("language server was not found");
   await bench.shot("absent");
   await bench.command("ACE: Restart the Server");
   await bench.status("ACE: not installed");

@@ -24,5 +24,6 @@ export async function browser() {
 
 /** The workbench's address, with the workspace open and a payload as VS Code's own tests use it. */
 export function address(payload) {
-  return `${BASE}/?folder=${WORKSPACE}&payload=${encodeURIComponent(JSON.stringify(payload))}`;
+  const what = WORKSPACE.endsWith(".code-workspace") ? "workspace" : "folder";
+  return `${BASE}/?${what}=${WORKSPACE}&payload=${encodeURIComponent(JSON.stringify(payload))}`;
 }

@@ -132,6 +132,6 @@ def test_the_sources_are_clean(tools: Any, tool: str) -> None:
         cwd=EXTENSION,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr

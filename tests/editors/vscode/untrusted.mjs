@@ -9,6 +9,6 @@ await Workbench.walk("sample.py", async (bench) => {
     await dialog.getByRole("button", { name: "No, I don't trust the authors" }).click();
   });
   await page.getByText("Restricted Mode").first().waitFor();
-  await bench.squiggle(60_000);
+  await bench.squiggle();
   await bench.status("ACE: ready");
 });

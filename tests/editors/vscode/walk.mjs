@@ -42,7 +42,7 @@ await Workbench.walk("sample.py", async (bench) => {
 
   await bench.command("ACE: Restart the Server");
   for (let tries = 0; fs.readFileSync(process.env.STARTS, "utf8").trim().split("\n").length < 2; tries++) {
-    if (tries > 200) throw new Error("the server was not started again");
+    if (tries > 2400) throw new Error("the server was not started again");
     await page.waitForTimeout(100);
   }
   await bench.status("ACE: ready");

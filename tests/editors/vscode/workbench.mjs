@@ -2,7 +2,7 @@
 import { address, browser, remote, WORKSPACE } from "./browser.mjs";
 
 const { PATIENCE, SHOTS } = process.env;
-const SOON = 40_000;
+const SOON = 240_000;
 export const LONG = Number(PATIENCE) * 1000;
 
 export class Workbench {
@@ -15,7 +15,7 @@ export class Workbench {
     page.setDefaultTimeout(SOON);
     const bench = new Workbench(chromium, page);
     await page.goto(address([["openFile", remote(`${WORKSPACE}/${file}`)]]));
-    await page.locator(".monaco-workbench").waitFor({ timeout: 60_000 });
+    await page.locator(".monaco-workbench").waitFor({ timeout: SOON });
     return bench;
   }
 
@@ -114,6 +114,20 @@ export class Workbench {
     await this.page.mouse.click(x + width / 2, y + height / 2);
   }
 
+  /** Select the first marked place, which is a word. */
+  async select() {
+    const { x, y, width, height } = await this.place();
+    await this.page.mouse.dblclick(x + width / 2, y + height / 2);
+  }
+
+  /** The input box with this title. */
+  async input(title) {
+    const box = this.page.locator(".quick-input-widget", { hasText: title });
+    const input = box.locator("input").first();
+    await input.waitFor();
+    return input;
+  }
+
   async quickFix(title) {
     await this.page.keyboard.press("Control+.");
     const row = this.page.locator(".action-widget .monaco-list-row", { hasText: title }).first();
@@ -121,9 +135,14 @@ export class Workbench {
     const all = await this.page.locator(".action-widget .monaco-list-row").allInnerTexts();
     this.saw("quick fixes", all.join(" | "));
     const chosen = this.page.locator(".action-widget .monaco-list-row.focused", { hasText: title });
+    const focused = this.page.locator(".action-widget .monaco-list-row.focused").first();
     for (let tries = 0; tries < all.length && !(await chosen.isVisible()); tries++) {
+      const before = await focused.innerText();
       await this.page.keyboard.press("ArrowDown");
-      await this.page.waitForTimeout(50);
+      await this.page.waitForFunction(
+        (text) => document.querySelector(".action-widget .monaco-list-row.focused")?.innerText !== text,
+        before,
+      );
     }
     await chosen.waitFor();
     await this.page.keyboard.press("Enter");
@@ -133,7 +152,7 @@ export class Workbench {
     await this.page.keyboard.press("F1");
     await this.page.locator(".quick-input-widget input").first().waitFor();
     await this.page.keyboard.type(title);
-    await this.page.locator(".quick-input-widget .monaco-list-row", { hasText: title }).first().waitFor();
+    await this.page.locator(".quick-input-widget .monaco-list-row.focused", { hasText: title }).first().waitFor();
     await this.page.keyboard.press("Enter");
     this.saw("command", title);
   }

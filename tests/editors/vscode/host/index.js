@@ -6,11 +6,14 @@ const fs = require("node:fs");
 const path = require("node:path");
 const vscode = require("vscode");
 
-const PATIENCE = 60_000;
+const PATIENCE = 240_000;
 const { ACE_HOST_RESULTS: RESULTS, ACE_JOURNAL: JOURNAL, ACE_STARTS: STARTS } = process.env;
 const BUGGY = "def f(a):\n    return BUG\n";
 const tests = [];
 const test = (name, body) => tests.push([name, body]);
+const ofFolders = [];
+/** A test for a workspace of two folders, the second one inside the first. */
+const testOfFolders = (name, body) => ofFolders.push([name, body]);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const run = (name, ...args) => vscode.commands.executeCommand(name, ...args);
 const settings = () => vscode.workspace.getConfiguration("ace");
@@ -35,8 +38,7 @@ async function until(what, ask) {
 }
 
 /** A file of the workspace, open in the editor. */
-async function opened(text) {
-  const root = vscode.workspace.workspaceFolders[0].uri;
+async function opened(text, root = vscode.workspace.workspaceFolders[0].uri) {
   const uri = vscode.Uri.joinPath(root, `file${++count}.py`);
   await vscode.workspace.fs.writeFile(uri, new TextEncoder().encode(text));
   const document = await vscode.workspace.openTextDocument(uri);
@@ -44,8 +46,8 @@ async function opened(text) {
   return { uri, document, editor };
 }
 
-async function found(text) {
-  const all = await opened(text);
+async function found(text, root) {
+  const all = await opened(text, root);
   const [finding] = await until("a finding", () => findings(all.uri).length && findings(all.uri));
   return { ...all, finding };
 }
@@ -297,6 +299,29 @@ test("cells of a notebook are analysed together", async () => {
   assert.equal(findings(notebook.cellAt(0).document.uri).length, 0);
 });
 
+testOfFolders("each folder has its own settings and the deepest one counts", async () => {
+  const [outer, inner] = vscode.workspace.workspaceFolders.map((folder) => folder.uri);
+  assert(inner.path.startsWith(`${outer.path}/`));
+  const ofInner = vscode.workspace.getConfiguration("ace", inner);
+  const here = vscode.ConfigurationTarget.WorkspaceFolder;
+  const { uri } = await found(BUGGY, outer);
+  const inside = await found(BUGGY, inner);
+  const taken = async (document) => {
+    await run("ace.analyzeFile", document.toString());
+    return journal("done").at(-1).max_false_alarms;
+  };
+  assert.equal(await taken(uri), 0.5); // outer/.vscode/settings.json
+  assert.equal(await taken(inside.uri), 4); // inner/.vscode/settings.json
+  await ofInner.update("check.maxFalseAlarms", 3, here);
+  await until("what was set", async () => (await taken(inside.uri)) === 3);
+  assert.equal(await taken(uri), 0.5);
+  await ofInner.update("enable", false, here);
+  await until("nothing inside", () => findings(inside.uri).length === 0);
+  assert.equal(findings(uri).length, 1);
+  await ofInner.update("enable", undefined, here);
+  await until("the finding again", () => findings(inside.uri).length === 1);
+});
+
 exports.run = async function () {
   const extension = vscode.extensions.getExtension("ace-lsp.ace-lsp");
   assert(extension, "the packaged extension is not installed");
@@ -306,7 +331,7 @@ exports.run = async function () {
   await opened(BUGGY);
   api = await until("activation", () => extension.isActive && extension.exports);
   const only = process.env.ACE_HOST_ONLY;
-  for (const [name, body] of tests.filter(([each]) => !only || each.includes(only))) {
+  for (const [name, body] of (process.env.ACE_HOST_FOLDERS ? ofFolders : tests).filter(([each]) => !only || each.includes(only))) {
     const started = Date.now();
     let error = null;
     try {
