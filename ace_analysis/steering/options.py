@@ -39,7 +39,7 @@ class RepairOptions:
     strengths: tuple[float, ...] = ()
     gate: FeatureGate | None = None
     most_fixes: int = 5
-    most_read: int = 16
+    most_read: int = 10
     temperature: float = 0.8
     top_p: float = 0.95
     seed: int = 0
