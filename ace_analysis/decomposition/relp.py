@@ -24,6 +24,12 @@ Ranks (Spearman, all, as latents fire): mixed 0.55, frozen 0.31 and 0.32, gradie
 of what is left is latents that begin or cease to fire, which nothing linear in the target foresees. Other
 mixtures of the same passes were tried on half of the findings; none was better in both measures on the rest.
 
+Beside other ablations of the same findings (Pearson, all, as latents fire): by the mean mixed 0.65, gates
+frozen 0.71, EAP 0.57, EAP-IG 0.64; by the right code's outputs mixed 0.65, EAP 0.62, EAP-IG 0.79, which goes
+from the one text to the other. Of tokens of right code, on the whole model's 360 nodes (five texts of up to
+32 tokens, zero; the intervals, 0.2 to either side, overlap): mixed 0.57, EAP 0.50, EAP-IG 0.52; Spearman
+0.76, 0.76 and 0.74.
+
 Since a text is causal, nothing behind the last position that the target reads is run.
 """
 

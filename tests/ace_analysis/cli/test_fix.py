@@ -165,7 +165,11 @@ def test_consent_without_a_command_is_told(ace: Callable[..., Done], file: Path)
 
 @pytest.mark.parametrize(
     ("target", "told"),
-    [("gone.py", "gone.py: can't be read"), ("m.py:9", "expected a line from 1 to 4, got 9"), ("m.py:0", "got 0")],
+    [
+        ("gone.py", "gone.py: can't be read"),
+        ("m.py:9", "expected a line from 1 to 4, got 9"),
+        ("m.py:0", "got 0"),
+    ],
 )
 def test_what_is_not_there_is_told(ace: Callable[..., Done], file: Path, target: str, told: str) -> None:
     done = ace(target)
