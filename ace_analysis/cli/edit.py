@@ -151,7 +151,9 @@ def show_command(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         _write({**asdict(entry), "fingerprint": entry.fingerprint})
         return
-    typer.echo(f"{printable(name)}: {printable(entry.base)} with {len(entry.edits)} edits, its base's bundle")
+    typer.echo(
+        f"{printable(name)}: {printable(entry.base)} with {_count(len(entry.edits))}, its base's bundle"
+    )
     for receipt in (*entry.edits, *entry.undone):
         typer.echo(_told(receipt))
 
@@ -169,7 +171,7 @@ def verify_command(name: Name, as_json: AsJson = False, quiet: Quiet = False) ->
         for problem in verified.problems:
             tell_error(problem)
         if verified.holds:
-            tell(f"ace: {name} is as it was written: {verified.edits} edits, {verified.fingerprint[-12:]}")
+            tell(f"ace: {name} is as it was written: {_count(verified.edits)}, {verified.fingerprint[-12:]}")
     raise typer.Exit(0 if verified.holds else 1)
 
 
@@ -270,6 +272,10 @@ def _told(receipt: "EditReceipt") -> str:
     lines += [f"  {each}, rank {receipt.rank}" for each in receipt.changed]
     lines += [f"  {name} {value}" for name, value in receipt.parameters.items()]
     return "\n".join(printable(line) for line in (*lines, *receipt.effects))
+
+
+def _count(edits: int) -> str:
+    return f"{edits} edit{'s' * (edits != 1)}"
 
 
 def _write(value: Any) -> None:

@@ -51,27 +51,34 @@ def export(
     with (
         _alone_in(folder, progress),
         storing(folder.parent, size_of(stored.folder) * _BYTES[dtype] // 2),
+        _in_one_step(folder) as made,
     ):
-        prefix = f".unfinished-{folder.name}-"
-        for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
-        made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-        try:
-            progress(f"loading {name}", None)
-            receipts = [receipt_to_json(each) for each in entry.edits]
-            _write(stored, made, dtype, progress)
-            about = {"name": name, "base": entry.base, "fingerprint": entry.fingerprint, "edits": receipts}
-            (made / RECEIPTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
-            if cancelled():
-                raise Cancelled("the export was cancelled; nothing was written")
-            if folder.exists():
-                folder.rmdir()
-            made.chmod(0o755)
-            made.replace(folder)
-        except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
+        progress(f"loading {name}", None)
+        receipts = [receipt_to_json(each) for each in entry.edits]
+        _write(stored, made, dtype, progress)
+        about = {"name": name, "base": entry.base, "fingerprint": entry.fingerprint, "edits": receipts}
+        (made / RECEIPTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        if cancelled():
+            raise Cancelled("the export was cancelled; nothing was written")
     return folder
+
+
+@contextlib.contextmanager
+def _in_one_step(folder: Path) -> Iterator[Path]:
+    """A folder beside it that gets its name at the end, and is removed where something fails."""
+    prefix = f".unfinished-{folder.name}-"
+    for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
+        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        yield made
+        if folder.exists():
+            folder.rmdir()
+        made.chmod(0o755)
+        made.replace(folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

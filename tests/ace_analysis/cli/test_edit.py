@@ -38,6 +38,7 @@ def ran(*arguments: str):
 def test_what_was_edited_is_listed_and_shown_with_its_receipts(edited):
     assert "mine" in ran("list").stdout
     shown = ran("show", "mine").stdout
+    assert " with 1 edit, its base's bundle" in shown
     assert edited in shown and "a try" in shown and "\n  layer 1 mlp.down: all rows" in shown
     (told,) = json.loads(ran("list", "--json").stdout)
     assert told["edits"][0]["sha256"].startswith(edited)
