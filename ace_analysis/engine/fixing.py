@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from ace_analysis.engine.scanning import Engine
 
 LEAST_GAIN = 0.0
-"""Nats by which the whole scope has to become likelier."""
+"""Nats by which the whole scope has to become likelier where a person or a test says that it is wrong."""
+
+LEAST_GAIN_UNASKED = 3.0
+"""The same where only the model says so. On the validation halves, of 120 right programs 6 are made wrong
+without it and 1 with it, and none of 13 right first fixes of bugs that are found is lost: those gain 4 nats
+and more, wrong ones of right code less than 2 but for that one."""
 
 MOST_TESTED = 12
 """Candidates that tests decide between; each costs a run of them."""
@@ -101,6 +106,7 @@ class Fixer:
         self._watch.progress("reading the place", 0.0)
         finding = self._finding(document, span)
         threshold = engine.threshold(options.max_false_alarms) if finding is not None else None
+        unasked = finding is not None and not isinstance(place, int) and options.test is None
         causal = engine.causal(self._watch.progress)
         steering = shipped_steering(engine.bundle, engine.settings.steering)
         plan = RepairOptions(
@@ -109,7 +115,7 @@ class Fixer:
             strengths=steering.strengths,
             gate=steering.gate,
             most_fixes=options.most if options.test is None else MOST_TESTED,
-            least_gain=LEAST_GAIN,
+            least_gain=LEAST_GAIN_UNASKED if unasked else LEAST_GAIN,
             most_read=RepairOptions().most_read if options.test is None else MOST_TESTED,
         )
         # A line that was named is the line that is wrong, not the whole statement that goes on behind it.

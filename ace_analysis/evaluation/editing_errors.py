@@ -142,7 +142,7 @@ class MlpScanner(ResidualScanner):
     def of(cls, scanner: ResidualScanner) -> "MlpScanner":
         return cls(scanner.decoder, scanner.tokenizer, scanner.info)
 
-    def resid_post(self, ids: Tensor, layer: int, **named: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def resid_post(self, ids: Tensor, layer: int, **named: Any) -> Tensor:
         seen: list[Tensor] = []
         module = Anatomy.of(self).blocks[layer].mlp.module
         with hooks(after=[(module, lambda _, __, output: seen.append(output))]):

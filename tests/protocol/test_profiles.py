@@ -493,12 +493,12 @@ async def what_takes_long_has_a_bar_whose_cancel_ends_it(scene: Scene) -> None:
 @feature("$/cancelRequest", scripted=True)
 async def a_cancelled_request_is_answered_and_its_work_ends(scene: Scene) -> None:
     uri = await scene.opened(scene.text + "# LONG_WHY\n")
-    before = len(scene.editor.journal("cancelled"))
+    asked, before = len(scene.editor.journal("explain")), len(scene.editor.journal("cancelled"))
     arguments = [uri, {"line": 1, "character": 11}]
     params = types.ExecuteCommandParams(command="ace.explainHere", arguments=arguments)
     send = scene.editor.client.protocol.send_request
     waiting = send(types.WORKSPACE_EXECUTE_COMMAND, params, msg_id="mine")
-    await scene.editor.until(lambda: scene.editor.journal("explain")[-1]["offset"] == 21)
+    await scene.editor.until(lambda: len(scene.editor.journal("explain")) > asked)
     scene.editor.client.cancel_request(types.CancelParams(id="mine"))
     with pytest.raises(JsonRpcException) as caught:
         await asyncio.wrap_future(waiting)

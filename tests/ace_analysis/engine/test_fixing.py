@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ace_analysis.engine import Engine, FixOptions
-from ace_analysis.engine.fixing import options_from, span_of
+from ace_analysis.engine.fixing import LEAST_GAIN, LEAST_GAIN_UNASKED, options_from, span_of
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.features.bundle import Calibration
 from ace_analysis.report.repair import Gate
@@ -65,6 +65,28 @@ def test_a_finding_that_stays_one_is_no_fix(
 
 def test_no_more_than_asked_for_are_offered(engine: Engine, document: CodeDocument) -> None:
     assert len(engine.fix(document, LINE, options=FixOptions(most=1))) == 1
+
+
+def test_where_only_the_model_finds_fault_a_fix_has_to_gain_more(
+    engine_with: Callable[..., Engine],
+    document: CodeDocument,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    seen: list[RepairOptions] = []
+    monkeypatch.setattr(
+        "ace_analysis.engine.fixing.repair",
+        lambda causal, bundle, request, plan, watch: seen.append(plan) or (),
+    )
+    shown, hidden = (engine_with(calibration=each) for each in (ALWAYS_SHOWN, NEVER_SHOWN))
+    (finding, *_) = shown.scan(document)[0].findings
+    test = FixOptions(test=TestPlan(command="true", path=tmp_path / "m.py", seconds=60))
+    shown.fix(document, finding.span)
+    shown.fix(document, finding.span, options=test)
+    shown.fix(document, LINE)
+    hidden.fix(document, finding.span)
+    gains = [plan.least_gain for plan in seen]
+    assert gains == [LEAST_GAIN_UNASKED, -1e9, -1e9, -1e9] and LEAST_GAIN_UNASKED > LEAST_GAIN
 
 
 def test_line_ends_of_the_text_stay(engine: Engine) -> None:

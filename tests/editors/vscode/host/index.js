@@ -304,7 +304,9 @@ testOfFolders("each folder has its own settings and the deepest one counts", asy
   assert(inner.path.startsWith(`${outer.path}/`));
   const ofInner = vscode.workspace.getConfiguration("ace", inner);
   const here = vscode.ConfigurationTarget.WorkspaceFolder;
-  const { uri } = await found(BUGGY, outer);
+  const { uri, document } = await found(BUGGY, outer);
+  // In a column of its own: the next document would take its place and end it.
+  await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Two, preview: false });
   const inside = await found(BUGGY, inner);
   const taken = async (document) => {
     await run("ace.analyzeFile", document.toString());
@@ -317,7 +319,8 @@ testOfFolders("each folder has its own settings and the deepest one counts", asy
   assert.equal(await taken(uri), 0.5);
   await ofInner.update("enable", false, here);
   await until("nothing inside", () => findings(inside.uri).length === 0);
-  assert.equal(findings(uri).length, 1);
+  await until("what is outside", () => findings(uri).length === 1);
+  assert.equal(findings(inside.uri).length, 0);
   await ofInner.update("enable", undefined, here);
   await until("the finding again", () => findings(inside.uri).length === 1);
 });
