@@ -118,7 +118,9 @@ class ErrorRequest:
 def run_errors(request: ErrorRequest, progress: Progress, cancelled: Callable[[], bool]) -> dict[str, Any]:
     """What erasing the bundle's error latents does, measured on the harvest's test functions."""
     splits: tuple[Split, ...] = ("train", "test")
-    functions = {split: _functions(request.harvest, split) for split in splits}
+    functions: dict[Split, list[CodeFunction]] = {
+        split: _functions(request.harvest, split) for split in splits
+    }
     problems = read_problems(request.problems, request.count) if request.problems is not None else []
     settings = load_settings(Path.cwd())
     progress(f"loading {settings.model.name}", None)
