@@ -354,6 +354,8 @@ def test_the_plugin_knows_the_servers_settings_and_their_defaults(nvim: Neovim) 
     expected["worker"] = {camel(each.name): getattr(worker, each.name) for each in dataclasses.fields(worker)}
     expected["worker"]["command"] = []
     assert known == expected
+    told = (PLUGIN / "doc/ace.txt").read_text()
+    assert {name for name in expected if name != "worker" and f"\n{name} (" not in told} == set()
     sections = {each.name for each in dataclasses.fields(EngineSettings)}
     assert set(nvim.lua("return require('ace.settings').SECTIONS")) <= sections
 
