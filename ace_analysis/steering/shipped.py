@@ -1,7 +1,7 @@
 """The steering that a bundle brings: vectors that won on validation bugs, and the strengths they won at.
 
 A bundle without the folder `steering` steers nothing: a vector ships only where `ace bench repair` shows that
-it mends more than as many unsteered candidates do, and as long as that has not been measured there is none.
+it mends more than as many unsteered candidates do, and none has so far.
 """
 
 from dataclasses import dataclass, replace
