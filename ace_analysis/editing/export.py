@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ace_analysis.editing.ledger import EditLedger
 from ace_analysis.editing.receipt import receipt_to_json
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.model.causal import load_causal
 from ace_analysis.model.conversions import DESCRIPTION
-from ace_analysis.model.disk import Progress, silent, size_of, storing
+from ace_analysis.model.disk import Progress, one_at_a_time, silent, size_of, storing
 from ace_analysis.model.edits import edits_dir
 from ace_analysis.model.quiet import quiet_transformers
 from ace_analysis.model.scan import never
@@ -84,20 +82,12 @@ def _in_one_step(folder: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _alone_in(folder: Path, progress: Progress) -> Iterator[None]:
     """One export at a time goes to a folder, which has to be new or empty."""
-    with storing(edits_dir(), 0):
-        name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-        lock = FileLock(edits_dir() / f".export-{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress("waiting for another process that exports to the same folder", None)
-            lock.acquire()
-    try:
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    lock = edits_dir() / f".export-{name}.lock"
+    with one_at_a_time(lock, "exports to the same folder", progress):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"expected a folder that is new or empty, got {folder}")
         yield
-    finally:
-        lock.release()
 
 
 def _write(stored: StoredModel, made: Path, dtype: str, progress: Progress) -> None:

@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from safetensors.torch import save
 
 from ace_analysis.editing.deltas import RowDelta
-from ace_analysis.model.disk import Progress, storing
+from ace_analysis.model.disk import Progress, one_at_a_time, storing
 from ace_analysis.model.edits import DESCRIPTION, FORMAT, METADATA, edits_dir
 
 _UNFINISHED = ".unfinished-"
@@ -26,20 +25,9 @@ _ROOM = 1 << 20
 """Bytes for descriptions, beside the changes themselves."""
 
 
-@contextlib.contextmanager
-def ledger_locked(progress: Progress) -> Iterator[None]:
+def ledger_locked(progress: Progress) -> contextlib.AbstractContextManager[None]:
     """One writer at a time, whichever process; the others wait and then see what it did."""
-    with storing(edits_dir(), _ROOM):
-        lock = FileLock(edits_dir() / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress("waiting for another process that edits a model", None)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    return one_at_a_time(edits_dir() / ".lock", "edits a model", progress, _ROOM)
 
 
 def bytes_of(deltas: Sequence[RowDelta], fingerprint: str) -> bytes:

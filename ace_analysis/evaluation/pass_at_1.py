@@ -9,7 +9,6 @@ al. 2021 (arXiv:2108.07732).
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ace_analysis.errors import Cancelled, InputError
+from ace_analysis.errors import Cancelled
 from ace_analysis.evaluation.ledger import Ledger
+from ace_analysis.evaluation.repair_tasks import CLEAN, file_of, rows_of, texts_of
 from ace_analysis.evaluation.sandbox import Sandbox
 from ace_analysis.evaluation.statistics import Interval, mean
 from ace_analysis.model.causal import CausalModel
 from ace_analysis.model.scan import never
 from ace_analysis.model.tokens import CodeTokenizer
 
-FILE = "clean_mbpp.jsonl"
 ENDS = ("```", "\nassert ", "\nprint(", "\nif __name__", "\n# Test", "\n# Example")
 """A program is over where one of these begins: what follows is talk about it."""
 Progress = Callable[[str, float | None], None]
@@ -50,27 +49,16 @@ class AnswerOptions:
 
 
 def read_problems(folder: Path, count: int) -> list[Problem]:
-    """The first `count` problems of a folder's FILE, in an order that has nothing to do with what they are.
+    """The first `count` of a folder's tasks, in an order that has nothing to do with what they are.
 
     Raises InputError for a file that is not there, or a line without `id`, `spec` and `tests`.
     """
-    path = folder / FILE
-    found: list[Problem] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"expected problems with tests in {path}, got {error}; name its folder") from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            problem = Problem(id=str(row["id"]), asked=row["spec"], tests=row["tests"])
-        except (ValueError, KeyError, TypeError):
-            problem = None
-        if problem is None or not isinstance(problem.asked, str) or not isinstance(problem.tests, str):
-            raise InputError(
-                f"{path}:{number}: expected a JSON object with `id`, `spec` and `tests`, got {line[:60]!r}"
-            )
-        found.append(problem)
+    path = file_of(folder, CLEAN, CLEAN)
+    found = [
+        Problem(id=str(row["id"]), asked=asked, tests=tests)
+        for number, row in rows_of(path)
+        for asked, tests in [texts_of(row, path, number, "spec", "tests")]
+    ]
     return sorted(found, key=lambda each: hashlib.sha256(each.id.encode()).hexdigest())[:count]
 
 

@@ -93,10 +93,10 @@ def read_tasks(folder: Path, name: str, half: Half | None = None) -> TaskSet:
     Raises InputError for a set or a file that is not there, and for a line without what a task needs.
     """
     collection = COLLECTIONS.get(name) or Collection(file=name)
-    path = _file(folder, collection.file, name)
+    path = file_of(folder, collection.file, name)
     tasks: list[RepairTask] = []
     left_out: dict[str, int] = {}
-    for number, row in _rows(path):
+    for number, row in rows_of(path):
         is_clean = name == MUTANTS
         found = _mutant(row, path, number) if is_clean else _task(row, path, number, collection, name)
         if isinstance(found, str):
@@ -108,11 +108,11 @@ def read_tasks(folder: Path, name: str, half: Half | None = None) -> TaskSet:
 
 def read_clean(folder: Path, half: Half | None = None) -> tuple[CleanProgram, ...]:
     """The right programs of the folder."""
-    path = _file(folder, CLEAN, CLEAN)
+    path = file_of(folder, CLEAN, CLEAN)
     programs = [
         CleanProgram(id=str(row["id"]), text=text, tests=tests, half=_half(str(row["id"])))
-        for number, row in _rows(path)
-        for text, tests in [_texts(row, path, number, "fixed", "tests")]
+        for number, row in rows_of(path)
+        for text, tests in [texts_of(row, path, number, "fixed", "tests")]
     ]
     return tuple(sorted((each for each in programs if half in (None, each.half)), key=_shuffled))
 
@@ -126,7 +126,8 @@ def _half(problem: str) -> Half:
     return Half.VALIDATION if number % 2 else Half.REPORT
 
 
-def _file(folder: Path, stem: str, name: str) -> Path:
+def file_of(folder: Path, stem: str, name: str) -> Path:
+    """The file of a set, gzipped or not; InputError where there is none."""
     for path in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz"):
         if path.is_file():
             return path
@@ -136,7 +137,8 @@ def _file(folder: Path, stem: str, name: str) -> Path:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file of JSON lines, with their lines' numbers; InputError for one without an `id`."""
     with (
         gzip.open(path, "rt", encoding="utf-8")
         if path.suffix == ".gz"
@@ -152,7 +154,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, row
 
 
-def _texts(row: dict[str, Any], path: Path, number: int, *names: str) -> tuple[str, ...]:
+def texts_of(row: dict[str, Any], path: Path, number: int, *names: str) -> tuple[str, ...]:
+    """The values of a row under some names; InputError for one that is no text."""
     values = tuple(row.get(name) for name in names)
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, str):
@@ -165,7 +168,7 @@ def _task(
     row: dict[str, Any], path: Path, number: int, collection: Collection, name: str
 ) -> RepairTask | str:
     """The task of a row, or why there is none."""
-    buggy, fixed, tests = _texts(row, path, number, "buggy", "fixed", "tests")
+    buggy, fixed, tests = texts_of(row, path, number, "buggy", "fixed", "tests")
     meta = row.get("meta") or {}
     if collection.groups and meta.get("group") not in collection.groups:
         return "another group"
@@ -193,7 +196,7 @@ def _task(
 
 def _mutant(row: dict[str, Any], path: Path, number: int) -> RepairTask | str:
     """One planted bug of a right program; its type and place are drawn by the program's name."""
-    fixed, tests = _texts(row, path, number, "fixed", "tests")
+    fixed, tests = texts_of(row, path, number, "fixed", "tests")
     if len(fixed.split("\n")) > LONGEST:
         return f"over {LONGEST} lines"
     by_type: dict[str, list[tuple[str, int]]] = {}

@@ -11,15 +11,12 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ace_analysis.model.convert import RECIPE, convert_gguf
-from ace_analysis.model.disk import Progress, remove, sha256_of, silent, storing
+from ace_analysis.model.disk import Progress, one_at_a_time, remove, sha256_of, silent, storing
 from ace_analysis.model.fingerprints import fingerprint_of_gguf, kept_sha256_of
 from ace_analysis.settings import cache_dir
 
@@ -102,20 +99,9 @@ def intact_conversion(folder: Path) -> Conversion | None:
     return conversion if all(kept_sha256_of(folder / n) == f["sha256"] for n, f in kept) else None
 
 
-@contextlib.contextmanager
-def locked(name: str, progress: Progress) -> Iterator[None]:
+def locked(name: str, progress: Progress) -> contextlib.AbstractContextManager[None]:
     """One process at a time; the others wait, and then find the work done."""
-    models_dir().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(models_dir() / f".{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress("waiting for another process that is getting the same model", None)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    return one_at_a_time(models_dir() / f".{name}.lock", "is getting the same model", progress)
 
 
 def convert(original: Original, progress: Progress) -> Conversion:

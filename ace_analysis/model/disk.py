@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ace_analysis.errors import StorageError
 
 Progress = Callable[[str, float | None], None]
@@ -63,6 +65,22 @@ def storing(folder: Path, needed: int) -> Iterator[None]:
                 " change its owner, or set ACE_CACHE_DIR to a folder of yours"
             ) from error
         raise
+
+
+@contextmanager
+def one_at_a_time(path: Path, others: str, progress: Progress, needed: int = 0) -> Iterator[None]:
+    """One process at a time, by a lock at `path`; the others wait, and say what for (`others`)."""
+    with storing(path.parent, needed):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress(f"waiting for another process that {others}", None)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_of_disk(error: Exception) -> bool:

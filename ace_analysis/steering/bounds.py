@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
+from ace_analysis.steering.drafts import common_start
 from ace_analysis.steering.opinion import RankingWeights
 
 BOUND_WEIGHTS = RankingWeights(removed=1.0)
@@ -35,9 +36,7 @@ def bounds_of(
     closing = rows[:, sorted(ends)].logsumexp(dim=-1)
     bounds: list[float] = []
     for other in others:
-        at = 0
-        while at < len(ids) and at < len(other) and ids[at] == other[at]:
-            at += 1
+        at = common_start(ids, other)
         leaves = rows[at, other[at]] if at < len(other) else closing[at]
         bounds.append(along[at] + float(leaves))
     return bounds

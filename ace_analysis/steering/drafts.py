@@ -25,11 +25,14 @@ def _place(written: Sequence[int], draft: Sequence[int]) -> int:
     found = [at for at, token in enumerate(draft) if token == written[-1]]
     if not found:
         return min(len(draft), _place(written[:-1], draft) + 1)
-    return 1 + max(found, key=lambda at: (_common_end(written, draft[: at + 1]), -abs(at + 1 - len(written))))
+    return 1 + max(
+        found, key=lambda at: (common_start(written[::-1], draft[at::-1]), -abs(at + 1 - len(written)))
+    )
 
 
-def _common_end(one: Sequence[int], other: Sequence[int]) -> int:
+def common_start(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
     count = 0
-    while count < min(len(one), len(other)) and one[-1 - count] == other[-1 - count]:
+    while count < min(len(one), len(other)) and one[count] == other[count]:
         count += 1
     return count

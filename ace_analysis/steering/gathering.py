@@ -105,14 +105,14 @@ class Gathering:
         if not plans:
             return []
         lines = self._old.count("\n") + 1
-        length = len(self._causal.tokenizer.encode(self._old).ids) - 1
+        draft = tuple(self._causal.tokenizer.encode(self._old).ids[1:])
         writing = WritingOptions(
             ends=self._ends,
             stop=self._stop(),
             top_p=options.top_p,
-            max_new_tokens=min(options.max_new_tokens * lines, length + options.longer),
+            max_new_tokens=min(options.max_new_tokens * lines, len(draft) + options.longer),
             seed=options.seed,
-            draft=tuple(self._causal.tokenizer.encode(self._old).ids[1:]),
+            draft=draft,
         )
         rows = Writer(self._causal, tree, self._prompt).write(plans, writing, cancelled)
         return [

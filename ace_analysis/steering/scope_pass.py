@@ -24,6 +24,7 @@ from ace_analysis.model.scan import never
 from ace_analysis.model.tokens import TokenizedText
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.sites import CandidateSite, candidate_sites
+from ace_analysis.steering.drafts import common_start
 from ace_analysis.steering.token_tree import ROOT, TokenTree
 
 TOKENS_AT_ONCE = 256
@@ -190,10 +191,7 @@ def _ask(cancelled: Callable[[], bool]) -> None:
 def _shared(rows: Sequence[Sequence[int]]) -> int:
     """How many tokens all rows begin with; at least one is left for each, and one is shared."""
     least = min(len(row) for row in rows) - 1
-    count = 0
-    while count < least and all(row[count] == rows[0][count] for row in rows):
-        count += 1
-    return max(1, count)
+    return max(1, min(least, *(common_start(rows[0], row) for row in rows)))
 
 
 def _shifted(site: CandidateSite, by: int) -> CandidateSite:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ace_analysis.errors import InputError, ModelError
+from ace_analysis.steering.drafts import common_start
 
 ROOT = -1
 """The parent of a branch's first token: the last token of the text."""
@@ -44,7 +45,7 @@ class TokenTree:
         self._device = self._head.weight.device
         # Layers with a window keep everything too: what is cut off can't come back when branches are cleared.
         self._cache: Any = DynamicCache()
-        known = 0 if like is None else _common(like._prompt, self._prompt[:-1])
+        known = 0 if like is None else common_start(like._prompt, self._prompt[:-1])
         if like is not None and known:
             self._cache = copy.deepcopy(like._cache)
             if extra := like._length + len(like) - known:
@@ -186,11 +187,3 @@ class TokenTree:
                     values = (logits[index, following] - total[index]).tolist() if following else []
                     found |= {(node, token): value for token, value in zip(following, values, strict=True)}
         return found
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with."""
-    count = 0
-    while count < min(len(one), len(other)) and one[count] == other[count]:
-        count += 1
-    return count

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ace_analysis.steering.drafts import continuation
+from ace_analysis.steering.drafts import common_start, continuation
 
 IDS = st.lists(st.integers(0, 5), max_size=8)
 
@@ -39,3 +39,10 @@ def test_behind_a_slip_the_draft_goes_on(written, rest):
 def test_of_equal_tokens_the_one_with_the_same_before_it_counts():
     assert continuation([7, 2, 1], [1, 5, 2, 1, 6], 1) == [6]
     assert continuation([9, 9, 1], [1, 5, 8, 1, 6], 1) == [6]
+
+
+@given(IDS, IDS)
+def test_what_two_texts_begin_with_is_common_and_no_longer(one, other):
+    count = common_start(one, other)
+    assert one[:count] == other[:count]
+    assert count == min(len(one), len(other)) or one[count] != other[count]
