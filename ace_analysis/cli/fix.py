@@ -77,6 +77,8 @@ def fix_command(  # noqa: PLR0913 - a command's parameters are its options
     stood there and makes the whole function likelier. Nothing is written without --apply. \[--json] has
     "fixes", best first, at most 5, each with "text" (the whole new file), "diff", "gates" and "source".
     """
+    if test is not None and not test.strip():
+        raise typer.BadParameter("expected a command, got an empty one", param_hint="--test")
     path, line = target_of(target)
     overrides = {
         "model": {"name": model, "device": device, "dtype": dtype},

@@ -1,6 +1,7 @@
 """`ace fix`, from FILE[:LINE] to fixes: which place is meant, what could stand there, and writing it back."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,17 +129,16 @@ def fixes_of(plan: FixPlan, load: LoadRepairer, cancelled: Callable[[], bool], p
     """Fixes of the line, or of the finding with the highest score for which there are any.
 
     Raises:
-        InputError: a file that can't be read, or a line that it doesn't have.
+        InputError: a file that can't be read, a line that it doesn't have or that is empty, or a command for
+            the tests that can't be started: told before a model is loaded.
         Cancelled: soon after `cancelled()` has become true.
     """
     source = _read(plan)
     document = CodeDocument(uri=plan.path.as_posix(), text=source.text)
-    if plan.line is not None and not 1 <= plan.line <= len(document.line_starts):
-        raise InputError(
-            f"{plan.path}: expected a line from 1 to {len(document.line_starts)}, got {plan.line}"
-        )
+    _check_line(document, plan)
     if not source.text.strip():
         return Fixed(source=source, document=document, line=plan.line, finding=None, fixes=())
+    _check_command(plan)
     engine = load(plan.settings, progress)
     found = _findings(engine, document, plan, cancelled)
     if plan.line is not None:
@@ -156,9 +156,41 @@ def fixes_of(plan: FixPlan, load: LoadRepairer, cancelled: Callable[[], bool], p
 
 def _read(plan: FixPlan) -> SourceFile:
     try:
+        if plan.path.is_dir():
+            raise InputError("expected a file, got a folder; name a file in it")
         return SourceFile.read(plan.path, plan.settings.check.max_file_bytes)
     except InputError as error:
         raise InputError(f"{plan.path}: {error}") from error
+
+
+def _check_line(document: CodeDocument, plan: FixPlan) -> None:
+    if plan.line is None:
+        return
+    ends_open = len(document.line_starts) > 1 and document.line_starts[-1] == len(document)
+    count = len(document.line_starts) - ends_open
+    if not 1 <= plan.line <= count:
+        raise InputError(f"{plan.path}: expected a line from 1 to {count}, got {plan.line}")
+    if document.text.strip() and not document.line_text(plan.line).strip():
+        raise InputError(
+            f"{plan.path}:{plan.line}: expected a line with code on it, got an empty one; name another"
+        )
+
+
+def _check_command(plan: FixPlan) -> None:
+    """What can't be run is told at once, and not when candidates have been written for it."""
+    if plan.test is None:
+        return
+    from ace_analysis.steering.user_tests import TestPlan, project_root
+
+    test = TestPlan(command=plan.test.command, path=plan.path, seconds=plan.test.seconds)
+    program = test.arguments[0]
+    if Path(program).name != program:
+        program = str(project_root(plan.path) / program)
+    if shutil.which(program) is None:
+        raise InputError(
+            f"expected a command for the tests that can be run, got {test.arguments[0]!r}, which is neither"
+            " on the PATH nor in the project"
+        )
 
 
 def _findings(

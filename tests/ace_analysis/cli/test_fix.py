@@ -2,6 +2,8 @@
 
 import codecs
 import json
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,6 +119,17 @@ def test_people_see_a_diff_and_the_others_in_a_line(ace: Callable[..., Done], fi
     assert "or 2: `<=` becomes `>`" in out and "Nothing was written" in out
 
 
+def test_on_a_terminal_the_diff_is_in_colour_and_elsewhere_it_is_plain(
+    ace: Callable[..., Done], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\x1b" not in ace("m.py:3").out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out = ace("m.py:3").out
+    assert "\x1b[31m-    return a <= b\x1b[0m" in out and "\x1b[32m+    return a < b\x1b[0m" in out
+
+
 def test_escape_sequences_in_a_file_do_not_reach_the_terminal(ace: Callable[..., Done], file: Path) -> None:
     file.write_text(f"x = '\x1b[2J'\n{TEXT}")
     assert "\x1b[2J" not in ace("m.py:4").out
@@ -124,8 +137,10 @@ def test_escape_sequences_in_a_file_do_not_reach_the_terminal(ace: Callable[...,
 
 def test_apply_writes_the_first_and_keeps_what_the_file_was(ace: Callable[..., Done], file: Path) -> None:
     file.write_bytes(codecs.BOM_UTF8 + TEXT.replace("\n", "\r\n").encode())
+    file.chmod(0o640)
     done = ace("m.py:3", "--apply")
     assert done.exit_code == 0 and "Written." in done.out
+    assert os.name != "posix" or stat.S_IMODE(file.stat().st_mode) == 0o640
     assert file.read_bytes() == codecs.BOM_UTF8 + TEXT.replace("\n", "\r\n").replace("<=", "<").encode()
 
 
@@ -158,6 +173,27 @@ def test_a_command_from_a_projects_settings_needs_consent(
     assert test is not None and test.command == "rm -rf /"
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("no-such-program -q", "no-such-program"), ("./gone.sh", "./gone.sh"), (" ", "got an empty one")],
+)
+def test_a_command_that_can_not_be_run_is_told_before_a_model_is_loaded(
+    ace: Callable[..., Done], file: Path, repairer: FakeRepairer, command: str, told: str
+) -> None:
+    done = ace("m.py:3", "--test", command)
+    assert done.exit_code == 2 and told in done.err and not repairer.loads
+
+
+def test_a_command_of_the_projects_own_is_found_in_the_project(
+    ace: Callable[..., Done], file: Path, repairer: FakeRepairer
+) -> None:
+    script = file.parent / "check.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    assert ace("m.py:3", "--test", "./check.sh --all").exit_code == 0
+    assert repairer.places[0].plan.test is not None
+
+
 def test_consent_without_a_command_is_told(ace: Callable[..., Done], file: Path) -> None:
     done = ace("m.py:3", "--run-tests")
     assert done.exit_code == 2 and "needs a command" in done.err
@@ -167,13 +203,26 @@ def test_consent_without_a_command_is_told(ace: Callable[..., Done], file: Path)
     ("target", "told"),
     [
         ("gone.py", "gone.py: can't be read"),
-        ("m.py:9", "expected a line from 1 to 4, got 9"),
+        ("m.py:9", "expected a line from 1 to 3, got 9"),
+        ("m.py:4", "expected a line from 1 to 3, got 4"),
         ("m.py:0", "got 0"),
     ],
 )
 def test_what_is_not_there_is_told(ace: Callable[..., Done], file: Path, target: str, told: str) -> None:
     done = ace(target)
     assert done.exit_code == 2 and told in done.err
+
+
+def test_an_empty_line_is_told_before_a_model_is_loaded(
+    ace: Callable[..., Done], file: Path, repairer: FakeRepairer
+) -> None:
+    file.write_text(TEXT.replace("    BUG = a", "  \t"))
+    done = ace("m.py:2")
+    assert done.exit_code == 2 and "m.py:2: expected a line with code" in done.err and not repairer.loads
+
+
+def test_a_folder_is_no_file(ace: Callable[..., Done], file: Path) -> None:
+    assert "expected a file, got a folder; name a file in it" in ace(".").err
 
 
 def test_an_engine_that_can_not_be_loaded_is_told(
