@@ -26,6 +26,8 @@ ERROR_HEADINGS = {
     "detection/others/pair": "other types",
     "perplexity": "perplexity",
     "wrong_share/own/change": "wrong token likelier",
+    "repair/own/filled": "line filled in right, own",
+    "repair/others/filled": "other types",
     "pass_at_1/pass_at_1": "pass@1",
     "pass_at_1/difference": "difference",
 }
@@ -51,6 +53,9 @@ Problems = Annotated[
 PassAt1 = Annotated[int, typer.Option("--pass-at-1", min=0, help="Problems to solve; 0: none.")]
 Pisces = Annotated[
     bool, typer.Option(help="With --errors: PISCES on latents of the disentangler too; takes twice as long.")
+]
+Repairs = Annotated[
+    int, typer.Option(min=0, help="With --errors: planted bugs whose line is filled in anew; 0: none.")
 ]
 Functions = Annotated[
     int, typer.Option(min=1, help="With --errors: functions with mutants to look in, and to measure on.")
@@ -80,6 +85,7 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     problems: Problems = None,
     pass_at_1: PassAt1 = 0,
     functions: Functions = 24,
+    repairs: Repairs = 64,
     pisces: Pisces = True,
     disentangler: Folder = None,
     latents: Latents = 5,
@@ -102,7 +108,7 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     common = {"harvest": harvest, "disentangler": disentangler, "latents": latents, "texts": texts}
     common |= {"mus": _numbers(mu, "--mu"), "taus": _numbers(tau, "--tau"), "longest": longest, "keep": keep}
     about = {"kinds": tuple(kind or ()), "functions": functions, "problems": problems, "count": pass_at_1}
-    about |= {"pisces": pisces}
+    about |= {"pisces": pisces, "repairs": repairs}
     measured = _measured(common | (about if errors else {"words": tuple(word or ())}), errors, quiet)
     if as_json:
         typer.echo(json.dumps(measured, indent=2))

@@ -86,6 +86,7 @@ class ErrorRequest:
     mus: tuple[float, ...] = ()
     taus: tuple[float, ...] = ()
     functions: int = 24
+    repairs: int = 64
     texts: int = 24
     longest: int = 128
     problems: Path | None = None
@@ -108,6 +109,7 @@ class ErrorRequest:
             limit=self.latents,
             functions=self.functions,
             learned=self.functions,
+            repairs=self.repairs,
             texts=self.texts,
             longest=self.longest,
             mu=self.mus[0] if self.mus else default.mu,

@@ -105,9 +105,10 @@ class Fixer:
         span = span_of(document, place)
         engine, options = self._engine, self._options
         self._watch.progress("reading the place", 0.0)
-        finding = self._finding(document, span)
+        # A person who names a line need not prove it: what stands there is wrong, found or not.
+        finding = None if isinstance(place, int) else self._finding(document, span)
         threshold = engine.threshold(options.max_false_alarms) if finding is not None else None
-        unasked = finding is not None and not isinstance(place, int) and options.test is None
+        unasked = finding is not None and options.test is None
         causal = engine.causal(self._watch.progress)
         steering = shipped_steering(engine.bundle, engine.settings.steering)
         plan = RepairOptions(

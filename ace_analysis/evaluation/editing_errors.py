@@ -154,18 +154,29 @@ def trees_of(
     functions: Sequence[CodeFunction], tokenizer: CodeTokenizer, options: TreeOptions, count: int
 ) -> list[Tree]:
     """Functions with their mutants, by turns from all projects, until there are `count`."""
+    return [tree for _, tree in planted(functions, tokenizer, options, count)]
+
+
+def planted(
+    functions: Sequence[CodeFunction], tokenizer: CodeTokenizer, options: TreeOptions, count: int
+) -> list[tuple[CodeFunction, Tree]]:
+    """What `trees_of` gives, each with the function that it is of.
+
+    Raises InputError where nothing can be mutated.
+    """
     by_project: dict[str, list[CodeFunction]] = {}
     for each in functions:
         by_project.setdefault(each.project, []).append(each)
     turns = max((len(each) for each in by_project.values()), default=0)
     ordered = (e[at] for at in range(turns) for _, e in sorted(by_project.items()) if at < len(e))
-    generator, found = MutationGenerator(options.seed), []
+    generator = MutationGenerator(options.seed)
+    found: list[tuple[CodeFunction, Tree]] = []
     for function in ordered:
         if len(found) == count:
             break
         tree = tree_of(function, generator, tokenizer.encode, options)
         if tree is not None:
-            found.append(tree)
+            found.append((function, tree))
     if not found:
         raise InputError("expected functions with something to mutate, got none; harvest more functions")
     return found

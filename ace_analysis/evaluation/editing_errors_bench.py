@@ -26,6 +26,7 @@ from ace_analysis.evaluation.editing_errors import (
     error_latents,
     firing_signs,
     other_latents,
+    planted,
     removal,
     trees_of,
 )
@@ -36,6 +37,7 @@ from ace_analysis.evaluation.editing_errors_measured import (
     read_sites,
     told_errors,
 )
+from ace_analysis.evaluation.editing_repair import holes_of
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.evaluation.pass_at_1 import Answerer, AnswerOptions, Problem
 from ace_analysis.features.bundle import Bundle
@@ -52,7 +54,10 @@ _DETECTOR, _MLP = "detector", "disentangler"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorOptions:
-    """`functions` are measured on and `learned` looked for latents in; `limit` latents of a concept."""
+    """`functions` are measured on and `learned` looked for latents in; `limit` latents of a concept.
+
+    `repairs`: planted bugs whose line is filled in anew.
+    """
 
     kinds: tuple[str, ...] = ()
     limit: int = 8
@@ -60,6 +65,7 @@ class ErrorOptions:
     learned: int = 24
     mutants: int = 8
     texts: int = 16
+    repairs: int = 64
     longest: int = 128
     mu: float = 4.0
     tau: float = 0.5
@@ -136,13 +142,17 @@ class _Run:
 
     def material(self, problems: Sequence[Problem]) -> Material:
         options = self.options
-        trees = self._trees("test", max(options.functions, options.texts))
+        tokenizer, count = self.subject.causal.tokenizer, max(options.functions, options.texts)
+        both = planted(self.functions["test"], tokenizer, self.tree_options(), count)
+        trees = [tree for _, tree in both]
+        functions = [function for function, _ in both[: options.functions]]
         return Material(
             trees=trees[: options.functions],
             tree=self.tree_options(),
             texts=trees[: options.texts],
             longest=options.longest,
             problems=problems,
+            holes=holes_of(functions, self.tree_options(), options.repairs),
         )
 
     def detector(self) -> Place:

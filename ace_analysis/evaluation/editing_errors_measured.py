@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ace_analysis.editing.deltas import with_deltas
 from ace_analysis.evaluation.disentangler import Telling
 from ace_analysis.evaluation.editing_errors import ALL, ErrorArm, choices_of
+from ace_analysis.evaluation.editing_repair import Hole, read_holes, told_repair
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.evaluation.pass_at_1 import Answerer, Kept, Problem, solved, told_passes
 from ace_analysis.evaluation.statistics import Interval, mean, ratio, site_auroc
@@ -58,6 +59,8 @@ class Material:
     longest: int
     """Clean tokens of a text."""
     problems: Sequence[Problem] = ()
+    holes: Sequence[Hole] = ()
+    """Lines to be written anew."""
 
 
 def read_sites(
@@ -105,6 +108,9 @@ class ErrorBench:
                 read = lambda place=place: self._sites(place)  # noqa: E731
                 about = (place.name, {name: list(some) for name, some in place.concepts.items()})
                 told["sites"][place.name] = self._kept(arm, repr(about), read)
+            if holes := self.material.holes:
+                fill = lambda: read_holes(self.causal, holes, self.telling)  # noqa: E731
+                told["filled"] = self._kept(arm, f"what is filled in, {len(holes)} lines", fill)
             if self.material.problems:
                 told["passed"] = self._passed(arm)
         return told
@@ -195,6 +201,7 @@ def told_errors(
             "activation_fall": _silence(arm, base["sites"], sites),
             "wrong_share": _choices(arm.kind, base["written"]["choices"], mine["written"]["choices"]),
             "detection": _detection(arm.kind, base["sites"][detector], sites[detector]),
+            **({"repair": told_repair(arm.kind, base["filled"], mine["filled"])} if "filled" in base else {}),
             **({"pass_at_1": passes[arm.name]} if passes else {}),
         }
     seen = base["sites"][detector]

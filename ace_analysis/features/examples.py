@@ -100,8 +100,7 @@ def tree_of(
     clean = _Variant.of(function, function.text, encode, options)
     if len(clean.tokens.ids) > options.max_tokens or not clean.sites:
         return None
-    rng = random.Random(f"{options.seed}:{function.project}:{function.path}:{len(function.text)}")
-    pairs = _spread(generator.mutations_of(function.text), options.mutants, rng)
+    pairs = planted_in(function, generator, options)
     rows = [Row(tuple(p), s.kind, CLEAN, 0, i) for i, (s, p) in enumerate(_readable(clean))]
     trunk = _Trunk(clean, {site.span.start: i for i, (site, _) in enumerate(_readable(clean))}, options)
     tree = Tree(
@@ -118,6 +117,14 @@ def tree_of(
         mutant = _Variant.of(function, pair.negative, encode, options)
         tree = _grown(tree, trunk, mutant, pair, whole=number < options.full)
     return tree if tree.branch[-1] else None
+
+
+def planted_in(
+    function: CodeFunction, generator: MutationGenerator, options: TreeOptions
+) -> list[MutationPair]:
+    """The bugs that a function's tree has, as texts; the same ones each time."""
+    rng = random.Random(f"{options.seed}:{function.project}:{function.path}:{len(function.text)}")
+    return _spread(generator.mutations_of(function.text), options.mutants, rng)
 
 
 @dataclass(frozen=True, slots=True)

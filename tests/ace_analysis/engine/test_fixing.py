@@ -59,8 +59,19 @@ def test_a_finding_that_stays_one_is_no_fix(
     engine_with: Callable[..., Engine], document: CodeDocument
 ) -> None:
     engine = engine_with(calibration=ALWAYS_SHOWN)
+    (finding, *_) = engine.scan(document)[0].findings
+    assert engine.fix(document, finding.span) == ()
+
+
+def test_a_line_that_a_person_names_needs_no_finding_and_may_keep_one(
+    engine_with: Callable[..., Engine], document: CodeDocument
+) -> None:
+    engine = engine_with(calibration=ALWAYS_SHOWN)
     assert any(report.findings for report in engine.scan(document))
-    assert engine.fix(document, LINE) == ()
+    scores = [
+        gate for fix in engine.fix(document, LINE) for gate in fix.gates if gate.gate is Gate.ERROR_SCORE
+    ]
+    assert scores and all(gate.passed and " to " in gate.note for gate in scores)
 
 
 def test_no_more_than_asked_for_are_offered(engine: Engine, document: CodeDocument) -> None:
