@@ -5,7 +5,7 @@ before they save, and resolve them when the mouse passes over a menu; so an acti
 generates when it is chosen, or an edit that is there already.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lsprotocol import types
@@ -61,9 +61,10 @@ def actions_of(
             actions += _about(asked, finding, [fix for fix in fixes if _touch(fix.span, finding.span)])
         for finding in {finding.kind: finding for finding in findings}.values():
             actions += _about_file(asked, finding)
-    if asked.wants(REWRITE) and asked.regenerates and len(asked.span):
-        command = _regenerate(asked, asked.where, "Rewrite the selection with ACE")
-        actions.append(types.CodeAction(title=command.title, kind=REWRITE, command=command))
+    if asked.wants(REWRITE) and len(asked.span):
+        about = findings if asked.wants(QUICKFIX) else ()
+        others = [fix for fix in fixes if not any(_touch(fix.span, each.span) for each in about)]
+        actions += _about_selection(asked, [fix for fix in others if _touch(fix.span, asked.span)])
     if asked.client.action_literals:
         return list(actions)
     return [action.command for action in actions if action.command is not None]
@@ -89,15 +90,11 @@ def _about(asked: Asked, finding: Finding, fixes: Sequence[Fix]) -> Iterator[typ
     def action(title: str, **more: object) -> types.CodeAction:
         return types.CodeAction(title=title, kind=QUICKFIX, diagnostics=diagnostics, **more)  # pyright: ignore
 
-    for fix in fixes[:MOST_CANDIDATES]:
-        if (edit := _edit(asked, fix)) is not None:
-            preferred = True if fix.verified_by_tests else None
-            tags = [types.CodeActionTag.LlmGenerated] if asked.client.tags_actions else None
-            yield action(title_of(asked.unit, fix), edit=edit, is_preferred=preferred, tags=tags)
+    yield from _at_hand(asked, fixes, action)
     if asked.regenerates:
         again = "another fix" if fixes else "a fix"
         command = _regenerate(asked, where, f"Look for {again} with ACE: {title}")
-        yield action(command.title, command=command)
+        yield action(command.title, command=command, tags=_tags(asked))
     explain = types.Command(
         title=f"Explain with ACE: {title}", command="ace.explainHere", arguments=[asked.part.uri, where.start]
     )
@@ -105,6 +102,33 @@ def _about(asked: Asked, finding: Finding, fixes: Sequence[Fix]) -> Iterator[typ
     line = ignore_finding(_lines(asked.unit), finding.span, finding.kind)
     if (edit := _insert(asked, line)) is not None:
         yield action(f"Ignore this finding (# ace: ignore[{finding.kind}])", edit=edit)
+
+
+def _about_selection(asked: Asked, fixes: Sequence[Fix]) -> Iterator[types.CodeAction]:
+    """A selection may be rewritten where nothing was found, and what was written for it before is at hand."""
+
+    def action(title: str, **more: object) -> types.CodeAction:
+        return types.CodeAction(title=title, kind=REWRITE, **more)  # pyright: ignore
+
+    yield from _at_hand(asked, fixes, action)
+    if asked.regenerates:
+        command = _regenerate(asked, asked.where, "Rewrite the selection with ACE")
+        yield action(command.title, command=command, tags=_tags(asked))
+
+
+def _at_hand(
+    asked: Asked, fixes: Sequence[Fix], action: Callable[..., types.CodeAction]
+) -> Iterator[types.CodeAction]:
+    """Plain edits, the best first. Only what the user's tests have passed is preferred."""
+    for fix in fixes[:MOST_CANDIDATES]:
+        if (edit := _edit(asked, fix)) is not None:
+            preferred = True if fix.verified_by_tests else None
+            yield action(title_of(asked.unit, fix), edit=edit, is_preferred=preferred, tags=_tags(asked))
+
+
+def _tags(asked: Asked) -> list[types.CodeActionTag] | None:
+    """What a model wrote, or will write when it is chosen, says so."""
+    return [types.CodeActionTag.LlmGenerated] if asked.client.tags_actions else None
 
 
 def _about_file(asked: Asked, finding: Finding) -> Iterator[types.CodeAction]:

@@ -84,6 +84,23 @@ async def test_a_selection_is_rewritten_without_a_finding(start):
         assert (editor.journal("fix")[0]["start"], editor.journal("fix")[0]["end"]) == (4, 5)
 
 
+async def test_what_was_written_for_a_selection_is_at_hand_when_it_is_undone(start):
+    selection = (0, 4, 0, 5)
+    async with start("vscode") as editor:
+        await found(editor)
+        (action,) = await editor.actions(URI, selection, "refactor")
+        assert list(action.tags) == [types.CodeActionTag.LlmGenerated]
+        assert (await editor.run_command_of(action)).applied
+        editor.replace(URI, BUGGY)
+        while len(actions := await editor.actions(URI, selection, "refactor")) < 3:
+            await asyncio.sleep(0.02)
+        edit = titled(actions, "`f` becomes `FINE`")
+        assert (edit.kind, edit.command) == ("refactor.rewrite.ace", None)
+        editor.apply(edit.edit)
+        assert editor.texts[URI] == "def FINE(a):\n    return BUG\n"
+        assert len(editor.journal("fix")) == 1
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_a_candidate_at_hand_is_a_plain_edit_as_long_as_the_text_is_the_same(start, profile):
     async with start(profile) as editor:
@@ -130,6 +147,22 @@ async def test_progress_is_there_while_it_works_and_a_cancel_ends_it(start):
         assert (answer.applied, answer.reason) == (False, "cancelled")
         await editor.until(lambda: editor.journal("cancelled"))
         assert editor.edits == [] and editor.texts[URI].startswith(BUGGY)
+
+
+async def test_progress_is_there_before_the_model_is_and_can_be_cancelled_then(start, tmp_path):
+    """Counted, not timed: the bar begins, and says something, while the worker has not even loaded."""
+    never = str(tmp_path / "never")
+    async with start("vscode", worker_options=("--load-until", never)) as editor:
+        editor.open(URI, BUGGY)
+        where = {"start": {"line": 1, "character": 11}, "end": {"line": 1, "character": 14}}
+        command = asyncio.ensure_future(editor.command("ace.regenerate", URI, where))
+        token = await editor.until(lambda: bar_of(editor))
+        begin = editor.client.progress_reports[token][0]
+        assert begin.cancellable and begin.title
+        assert editor.journal("fix") == [] and not command.done()
+        editor.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(token=token))
+        assert (await command).reason == "cancelled"
+        assert editor.edits == [] and editor.journal("fix") == []
 
 
 async def test_cancelling_the_request_leaves_no_edit(start):

@@ -100,3 +100,35 @@ def test_empty_kinds_ask_for_everything_and_only_whole_words_count():
     assert kinds("refactor.rewrite") == {"refactor.rewrite.ace"}
     assert kinds("refactor.rewrite.ac") == set()
     assert kinds("source.fixAll") == set()
+
+
+def test_what_was_written_for_a_selection_is_at_hand_where_nothing_was_found():
+    written = [fix(6, "<="), fix(16, ">")]
+    first_line = replace(asked(), where=types.Range(types.Position(0, 4), types.Position(0, 9)))
+    actions = actions_of(first_line, [], written)
+    assert titles(*actions) == ["Fix: `<` becomes `<=`", "Rewrite the selection with ACE"]
+    assert {action.kind for action in actions} == {"refactor.rewrite.ace"}
+    assert [action.edit is None for action in actions] == [False, True]
+    cursor = replace(first_line, where=types.Range(types.Position(0, 6), types.Position(0, 6)))
+    assert actions_of(cursor, [], written) == []
+
+
+def test_a_candidate_of_a_finding_is_offered_once():
+    actions = titles(*actions_of(asked(), [finding(6)], [fix(6, "<="), fix(16, ">")]))
+    assert sorted(each for each in actions if each.startswith("Fix")) == [
+        "Fix: `<` becomes `<=`",
+        "Fix: `<` becomes `>`",
+    ]
+    rewrites = types.CodeActionContext(diagnostics=[], only=["refactor"])
+    assert "Fix: `<` becomes `<=`" in titles(
+        *actions_of(asked(context=rewrites), [finding(6)], [fix(6, "<=")])
+    )
+
+
+def test_all_that_a_model_writes_is_marked_as_such_where_the_client_knows_it_and_nothing_else():
+    for knows in (True, False):
+        client = Client(action_literals=True, versioned_edits=True, tags_actions=knows)
+        actions = actions_of(asked(client=client), [finding(6)], [fix(6, "<=")])
+        marked = {each.title for each in actions if types.CodeActionTag.LlmGenerated in (each.tags or ())}
+        written = {each.title for each in actions if each.title.startswith(("Fix", "Look", "Rewrite"))}
+        assert len(written) == 3 and marked == (written if knows else set())
