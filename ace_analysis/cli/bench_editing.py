@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ace_analysis.cli.pulling import PullReporter
 
-WIDEST = 160
+WIDEST = 200
 HEADINGS = {
     "probability_fall": "less likely",
     "activation_fall": "latents less active",
@@ -22,12 +22,12 @@ HEADINGS = {
 
 ERROR_HEADINGS = {
     "activation_fall": "latents less active",
-    "detection/own/pair": "bug above right, own",
-    "detection/others/pair": "other types",
+    "detection/own/pair": "bug above right",
+    "detection/others/pair": "of other types",
     "perplexity": "perplexity",
     "wrong_share/own/change": "wrong token likelier",
-    "repair/own/filled": "line filled in right, own",
-    "repair/others/filled": "other types",
+    "repair/own/filled": "line mended",
+    "repair/others/filled": "of other types",
     "pass_at_1/pass_at_1": "pass@1",
     "pass_at_1/difference": "difference",
 }

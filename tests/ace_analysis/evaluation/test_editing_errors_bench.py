@@ -90,6 +90,9 @@ def test_arms_are_told_beside_the_model_as_it_is(
     assert set(kind["wrong_share"]) == {"own", "others"}
     assert kind["detection"]["own"]["bugs"] == told["bugs"][KIND] == kind["detection"][KIND]["bugs"]
     assert kind["detection"]["others"]["bugs"] == sum(told["bugs"].values()) - told["bugs"][KIND]
+    assert kind["repair"]["own"] == kind["repair"][KIND] and kind["repair"]["others"]["bugs"] > 3
+    assert own["repair"]["own"]["bugs"] == sum(kind["repair"][each]["bugs"] for each in ("own", "others"))
+    assert arms["as it is"]["repair"]["own"]["preferred_change"]["value"] == 0
     behind = arms["PISCES, layer 3"]
     assert behind["detection"] == arms["as it is"]["detection"] and behind["activation_fall"] is not None
     assert all(each["pass_at_1"]["problems"] == 2 for each in arms.values())
@@ -117,13 +120,13 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     assert run(subject, few_functions, tmp_path / "k.jsonl", Telling()) == whole
 
 
-def test_without_a_disentangler_and_problems_there_is_less(
+def test_without_a_disentangler_problems_and_repairs_there_is_less(
     subject: Subject, few_functions: list[CodeFunction], tmp_path: Path
 ) -> None:
     less = replace(subject, disentangler=None)
-    told = run(less, few_functions, tmp_path / "k.jsonl", Telling(), problems=[], kinds=())
+    told = run(less, few_functions, tmp_path / "k.jsonl", Telling(), problems=[], kinds=(), repairs=0)
     assert len(told["arms"]) == 4 and told["pisces"] == {}
-    assert all("pass_at_1" not in each for each in told["arms"].values())
+    assert all("pass_at_1" not in each and "repair" not in each for each in told["arms"].values())
 
 
 def test_a_kind_without_error_latents_is_refused(
