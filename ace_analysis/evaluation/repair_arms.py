@@ -169,7 +169,7 @@ def _rows(
     """What is written in place of a line; most of it will stand in it again."""
     draft = tuple(causal.tokenizer.encode(line).ids[1:])
     ends = end_ids(causal.tokenizer, causal.end_ids) | line_end_ids(causal.tokenizer)
-    tree = TokenTree(causal.model, prompt)
+    tree = TokenTree(causal.model, prompt, behind=draft)
     return Writer(causal, tree, prompt).write(plans, WritingOptions(ends=ends, seed=seed, draft=draft))
 
 

@@ -26,7 +26,7 @@ from ace_analysis.steering.options import RepairOptions
 from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt, told_prompt
 from ace_analysis.steering.regions import Level, Region
 from ace_analysis.steering.stopping import Stop, block_end, line_end, statement_end
-from ace_analysis.steering.token_tree import ROOT, TokenTree
+from ace_analysis.steering.token_tree import TokenTree
 from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions
 
 LONGEST = 2000
@@ -79,12 +79,13 @@ class Gathering:
 
     def candidates(self, cancelled: Callable[[], bool], progress: Progress) -> list[Candidate]:
         """Each text once; the one that stands there is not among them."""
-        tree = TokenTree(self._causal.model, self._prompt)
+        old = self._causal.tokenizer.encode(self._old).ids[1:]
+        tree = TokenTree(self._causal.model, self._prompt, behind=old)
         progress("writing it anew", 0.2)
         proposals = self._written(tree, cancelled)
         tree.clear()
         progress("trying small edits", 0.4)
-        asked = tree if self._told is None else TokenTree(self._causal.model, self._told, like=tree)
+        asked = tree if self._told is None else TokenTree(self._causal.model, self._told, tree, old)
         proposals += self._edited(tree, asked)
         texts: dict[str, _Proposal] = {}
         for proposal in proposals:
@@ -105,14 +106,13 @@ class Gathering:
         if not plans:
             return []
         lines = self._old.count("\n") + 1
-        draft = tuple(self._causal.tokenizer.encode(self._old).ids[1:])
         writing = WritingOptions(
             ends=self._ends,
             stop=self._stop(),
             top_p=options.top_p,
-            max_new_tokens=min(options.max_new_tokens * lines, len(draft) + options.longer),
+            max_new_tokens=min(options.max_new_tokens * lines, len(tree.trunk) + options.longer),
             seed=options.seed,
-            draft=draft,
+            draft=tree.trunk,
         )
         rows = Writer(self._causal, tree, self._prompt).write(plans, writing, cancelled)
         return [
@@ -132,33 +132,25 @@ class Gathering:
 
     def _edited(self, tree: TokenTree, asked: TokenTree) -> list[_Proposal]:
         """The most promising edits, and the model's own choices for single tokens."""
-        ids = self._causal.tokenizer.encode(self._old).ids[1:]
-        asked_rows = self._along(asked, ids)
-        rows = asked_rows if asked is tree else self._along(tree, ids)
-        tokens = self._tokens(asked_rows)
+        tokens = self._tokens(asked.along)
         if not self._listed:
             return tokens
-        edits = self._promising([*self._listed, *tokens], ids, (rows.cpu(), asked_rows.cpu()))
+        edits = self._promising([*self._listed, *tokens], tree, asked)
         if asked is not tree and len(edits) > self._options.edits_read:
             edits = self._best_told(asked, edits)
         return [each for each, _ in edits[: self._options.edits_read]]
 
-    def _along(self, tree: TokenTree, ids: Sequence[int]) -> Tensor:
-        """What may follow each token of the text that stands there, and the prompt."""
-        nodes = tree.grow(ids, [ROOT, *range(len(ids) - 1)]) if ids else []
-        rows = tree.log_probs([ROOT, *nodes])
-        tree.clear()
-        return rows
-
     def _promising(
-        self, listed: Sequence[_Proposal], ids: Sequence[int], both: tuple[Tensor, Tensor]
+        self, listed: Sequence[_Proposal], tree: TokenTree, asked: TokenTree
     ) -> list[tuple[_Proposal, float]]:
         """Those with the highest bounds, best first, each with its bound behind the first prompt."""
-        rows, asked = both
+        ids = tree.trunk
         tokens = self._causal.tokenizer.encode_many([each.text for each in listed])
         found = [each.ids[1:] for each in tokens]
-        bounds = bounds_of(rows, ids, found, self._ends_scored)
-        told = bounds if asked is rows else bounds_of(asked, ids, found, self._ends_scored)
+        bounds = bounds_of(tree.along.cpu(), ids, found, self._ends_scored)
+        told = bounds
+        if asked is not tree:
+            told = bounds_of(asked.along.cpu(), ids, found, self._ends_scored)
         hopes = [
             rank_score(self._opinion(each, bound, 0.0, other), BOUND_WEIGHTS)
             for each, bound, other in zip(listed, bounds, told, strict=True)

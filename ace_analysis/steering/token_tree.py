@@ -9,6 +9,7 @@ tree, grown by one layer at a time.
 
 import copy
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,10 +31,13 @@ class TokenTree:
     """A text in a causal language model's cache, and a tree of tokens read behind it.
 
     `model` is a Hugging Face causal language model in eval mode, `prompt` the ids of the text. What it begins
-    with like the text of another tree of the same model (`like`) is taken from there.
+    with like the text of another tree of the same model (`like`) is taken from there. A first branch
+    (`behind`) is read in one pass with the text, and stays: it is the trunk, its nodes are 0, 1, 2, ...
     """
 
-    def __init__(self, model: Any, prompt: Sequence[int], like: "TokenTree | None" = None) -> None:
+    def __init__(
+        self, model: Any, prompt: Sequence[int], like: "TokenTree | None" = None, behind: Sequence[int] = ()
+    ) -> None:
         from transformers import DynamicCache
 
         if not prompt:
@@ -51,26 +55,37 @@ class TokenTree:
             if extra := like._length + len(like) - known:
                 self._cache.crop(-extra)
         self._length = len(prompt)
-        self._parents: list[int] = []
-        self._depths: list[int] = []
-        self._replaces: list[bool] = []
-        self._sees: Tensor = torch.zeros(0, 0, dtype=torch.bool)
-        ids = torch.tensor([list(prompt[known:])], device=self._device)
+        self.trunk = tuple(behind)
+        """The tokens of the first branch."""
+        ids = torch.tensor([[*prompt[known:], *behind]], device=self._device)
         with torch.inference_mode():
             out = self._body(input_ids=ids, past_key_values=self._cache, use_cache=True)
-        self._hidden: Tensor = out.last_hidden_state[0, -1:]
+        self._hidden: Tensor = out.last_hidden_state[0, -1 - len(behind) :]
+        self._parents: list[int] = []
+        self._to_trunk()
 
     def __len__(self) -> int:
         """How many tokens were read behind the text."""
         return len(self._parents)
 
     def clear(self) -> None:
-        """Forget all branches; the text stays read."""
-        if self._parents:
-            self._cache.crop(-len(self))
-        self._hidden = self._hidden[:1]
-        self._parents, self._depths, self._replaces = [], [], []
-        self._sees = torch.zeros(0, 0, dtype=torch.bool)
+        """Forget all branches; the text and the trunk stay read."""
+        if extra := len(self) - len(self.trunk):
+            self._cache.crop(-extra)
+        self._to_trunk()
+
+    def _to_trunk(self) -> None:
+        length = len(self.trunk)
+        self._hidden = self._hidden[: 1 + length]
+        self._parents = list(range(ROOT, length - 1))
+        self._depths = list(range(length))
+        self._replaces = [False] * length
+        self._sees = torch.ones(length, length, dtype=torch.bool).tril()
+
+    @cached_property
+    def along(self) -> Float[Tensor, "node vocabulary"]:
+        """Log-probabilities of what may follow the text, and each token of the trunk."""
+        return self.log_probs(range(ROOT, len(self.trunk)))
 
     def grow(self, tokens: Sequence[int], parents: Sequence[int]) -> list[int]:
         """Read tokens, each behind its parent: a token of the tree, an earlier one of these, ROOT or AGAIN.
@@ -148,7 +163,7 @@ class TokenTree:
         Ending is any of the tokens `ends`. What branches have in common is read once.
         """
         wanted: dict[int, set[int]] = {}
-        numbers: dict[tuple[int, int], int] = {}
+        numbers = {(node - 1, token): node for node, token in enumerate(self.trunk)}
         tokens: list[int] = []
         parents: list[int] = []
         paths: list[list[tuple[int, int]]] = []
@@ -173,12 +188,14 @@ class TokenTree:
     def _look_up(self, wanted: dict[int, set[int]], ends: Sequence[int]) -> dict[tuple[int, int], float]:
         """Log-probabilities of (node, next token) and of (node, ROOT): that it ends there."""
         found: dict[tuple[int, int], float] = {}
-        nodes = sorted(wanted)
         closing = torch.tensor(ends, device=self._device)
-        for start in range(0, len(nodes), _ROWS_AT_ONCE):
-            part = nodes[start : start + _ROWS_AT_ONCE]
+        nodes = sorted(wanted)
+        known = sum(node < len(self.trunk) for node in nodes)
+        later = range(known, len(nodes), _ROWS_AT_ONCE)
+        for part in (nodes[:known], *(nodes[start : start + _ROWS_AT_ONCE] for start in later)):
             with torch.inference_mode():
-                logits = self._logits(part)
+                is_known = bool(part) and part[-1] < len(self.trunk)
+                logits = self.along[[node + 1 for node in part]] if is_known else self._logits(part)
                 total = logits.logsumexp(-1)
                 closed = (logits[:, closing].logsumexp(-1) - total).tolist()
                 for index, node in enumerate(part):

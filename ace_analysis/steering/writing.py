@@ -143,6 +143,10 @@ class Writer:
         with ExitStack() as stack:
             for vector, gate in steered.values():
                 self._steer(stack, vector, gate)
+            trunk = self._trunk()
+            for row in rows:
+                if row.newest is None:
+                    self._go_on(row, trunk, options)
             while alive := [row for row in rows if not row.done and len(row.ids) < options.max_new_tokens]:
                 if cancelled():
                     raise Cancelled("writing was cancelled by the caller; nothing was kept")
@@ -150,6 +154,15 @@ class Writer:
                 for row in alive:
                     self._go_on(row, found, options)
         return tuple(Written(row.text, tuple(row.ids), row.logprob, row.done) for row in rows)
+
+    def _trunk(self) -> _Pass:
+        """What was read with the prompt: a first pass for rows that are not steered."""
+        found = _Pass(ROOT + 1)
+        for node, token in enumerate(self._tree.trunk):
+            found.add(node - 1, token, RowPlan())
+        rows = self._tree.along.cpu()
+        found.logprobs = dict(enumerate(rows, start=ROOT))
+        return found
 
     def _steer(self, stack: ExitStack, vector: SteeringVector, gate: FeatureGate | None) -> None:
         vector.check_model(self._causal.info)

@@ -51,6 +51,29 @@ def test_what_another_text_begins_with_need_not_be_read_again(tiny_model, common
         assert score == pytest.approx(alone(model, branch), abs=1e-6)
 
 
+@pytest.mark.parametrize("behind", [[3], [3, 7, 10, 14, 2], [8, 9]])
+def test_a_branch_read_with_the_text_changes_nothing_and_is_not_read_again(tiny_model, behind):
+    model = load(tiny_model)
+    tree = TokenTree(model, PROMPT, behind=behind)
+    for _ in range(2):
+        branches = [*BRANCHES, behind]
+        for branch, score in zip(branches, tree.score(branches, ENDS), strict=True):
+            assert score == pytest.approx(alone(model, branch), abs=1e-6)
+        tree.clear()
+        assert len(tree) == len(behind)
+    prefixes = {tuple(branch[: n + 1]) for branch in BRANCHES for n in range(len(branch))}
+    tree.score(BRANCHES, ENDS)
+    assert len(tree) == len(prefixes | {tuple(behind[: n + 1]) for n in range(len(behind))})
+
+
+def test_what_may_follow_a_branch_read_with_the_text_is_known_along_it(tiny_qwen2):
+    model = load(tiny_qwen2)
+    tree = TokenTree(model, PROMPT, behind=[3, 7, 10])
+    with torch.no_grad():
+        rows = model(torch.tensor([[*PROMPT, 3, 7, 10]])).logits[0].log_softmax(-1)
+    assert torch.allclose(tree.along, rows[len(PROMPT) - 1 :], atol=1e-6)
+
+
 def test_the_order_of_branches_changes_nothing(tiny_qwen2):
     model = load(tiny_qwen2)
     expected = TokenTree(model, PROMPT).score(BRANCHES, ENDS)

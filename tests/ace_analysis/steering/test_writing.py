@@ -104,14 +104,16 @@ def test_a_draft_changes_in_how_many_passes_rows_are_written_and_nothing_else(
     assert [row.logprob for row in drafted] == pytest.approx([row.logprob for row in plain], abs=1e-3)
     assert counted(causal, plans[:1], replace(options, draft=tuple(draft)))[1] <= (6 if cut < 9 else 2)
     assert fewer <= passes
+    with_prompt, fewest = counted(causal, plans, replace(options, draft=tuple(draft)), tuple(draft))
+    assert [row.ids for row in with_prompt] == [row.ids for row in plain] and fewest <= fewer
 
 
 def counted(
-    causal: CausalModel, plans: list[RowPlan], options: WritingOptions
+    causal: CausalModel, plans: list[RowPlan], options: WritingOptions, behind: tuple[int, ...] = ()
 ) -> tuple[tuple[Written, ...], int]:
     """What is written, and in how many passes behind the prompt."""
     prompt = causal.tokenizer.encode(PROMPT).ids
-    tree = TokenTree(causal.model, prompt)
+    tree = TokenTree(causal.model, prompt, behind=behind)
     passes: list[int] = []
     with hooks(before=[(causal.blocks[0], lambda module, arguments: passes.append(1))]):
         rows = Writer(causal, tree, prompt).write(plans, options)
