@@ -18,8 +18,16 @@ WIDEST = 120
 
 
 Data = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bug data lies, as JSON lines.")]
-Sets = Annotated[str, typer.Option(help="Which sets, with commas; any file there is one.")]
-Arms = Annotated[str, typer.Option(help="What to compare: shipped, unsteered, told, asked, with commas.")]
+Sets = Annotated[
+    str, typer.Option(help="Which sets, with commas; any .jsonl file of that form is one, by its name.")
+]
+Arms = Annotated[
+    str,
+    typer.Option(
+        help="What to compare, with commas: shipped (ace fix), unsteered, told (the old line, in a comment),"
+        " asked (to mend it)."
+    ),
+]
 Vectors = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="A steering vector: adds arms for it and for a random one."),

@@ -1,7 +1,8 @@
 """Bugs with tests that repair is measured on, read from folders that the user names; nothing of them is ours.
 
 A task is a program with one wrong line, the right program, and tests. Half of the problems of a set are for
-choosing (strengths, weights), half for reporting; a set that nothing is chosen on is all for reporting.
+choosing (strengths, weights), half for reporting; a set that nothing is chosen on is all for reporting, and
+so is any file that the user brings.
 Several bugs of one problem are in the same half, and are one cluster where intervals are made.
 """
 
@@ -88,21 +89,24 @@ class TaskSet:
 
 
 def read_tasks(folder: Path, name: str, half: Half | None = None) -> TaskSet:
-    """The one-line bugs of a set in a folder of JSON lines; any other name is that of a file of this form.
+    """The one-line bugs of a set in a folder of JSON lines; any other name is that of a file of this form,
+    with or without its ending, or its path.
 
     Raises InputError for a set or a file that is not there, and for a line without what a task needs.
     """
-    collection = COLLECTIONS.get(name) or Collection(file=name)
+    collection = COLLECTIONS.get(name) or Collection(file=_stem(name), is_split=False)
     path = file_of(folder, collection.file, name)
     tasks: list[RepairTask] = []
     left_out: dict[str, int] = {}
     for number, row in rows_of(path):
         is_clean = name == MUTANTS
         found = _mutant(row, path, number) if is_clean else _task(row, path, number, collection, name)
-        if isinstance(found, str):
-            left_out[found] = left_out.get(found, 0) + 1
-        elif half is None or found.half is half:
-            tasks.append(found)
+        if not isinstance(found, str):
+            if half is None or found.half is half:
+                tasks.append(found)
+                continue
+            found = "in the other half"
+        left_out[found] = left_out.get(found, 0) + 1
     return TaskSet(name=name, tasks=tuple(sorted(tasks, key=_shuffled)), left_out=left_out)
 
 
@@ -137,6 +141,10 @@ def file_of(folder: Path, stem: str, name: str) -> Path:
     )
 
 
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").removesuffix(".jsonl")
+
+
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file of JSON lines, with their lines' numbers; InputError for one without an `id`."""
     with (
@@ -168,7 +176,8 @@ def _task(
     row: dict[str, Any], path: Path, number: int, collection: Collection, name: str
 ) -> RepairTask | str:
     """The task of a row, or why there is none."""
-    buggy, fixed, tests = texts_of(row, path, number, "buggy", "fixed", "tests")
+    buggy, fixed = texts_of(row, path, number, "buggy", "fixed")
+    tests = "" if row.get("tests") is None else texts_of(row, path, number, "tests")[0]
     meta = row.get("meta") or {}
     if collection.groups and meta.get("group") not in collection.groups:
         return "another group"
@@ -222,8 +231,9 @@ def _mutant(row: dict[str, Any], path: Path, number: int) -> RepairTask | str:
 
 
 def changed_lines(buggy: str, fixed: str) -> list[int] | None:
-    """The lines (from 0) that differ; None for texts of different numbers of lines."""
-    first, second = buggy.split("\n"), fixed.split("\n")
+    """The lines (from 0) that differ; None for texts of different numbers of lines. Line ends at the end of a
+    text don't count."""
+    first, second = (text.rstrip("\n").split("\n") for text in (buggy, fixed))
     if len(first) != len(second):
         return None
     return [index for index, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]

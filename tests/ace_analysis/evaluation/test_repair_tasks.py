@@ -47,6 +47,7 @@ def test_what_is_no_one_line_bug_with_tests_is_left_out_and_counted(tmp_path):
         row("d/two", meta={"group": "logic"}, fixed=RIGHT.replace("a - b", "b - a")),
         row("d/broken", meta={"group": "logic"}, buggy=RIGHT.replace("a < b:", "a < b")),
         row("d/untested", meta={"group": "logic"}, tests=" "),
+        row("d/without", meta={"group": "logic"}, tests=None),
         row("d/long", meta={"group": "logic"}, buggy=WRONG + "x = 1\n" * 60, fixed=RIGHT + "x = 1\n" * 60),
     ]
     write(tmp_path, "debugbench_single.jsonl.gz", rows)
@@ -56,9 +57,14 @@ def test_what_is_no_one_line_bug_with_tests_is_left_out_and_counted(tmp_path):
         "another group": 1,
         "not one changed line": 2,
         "does not parse": 1,
-        "no tests": 1,
+        "no tests": 2,
         "over 60 lines": 1,
     }
+
+
+def test_a_line_end_at_the_end_of_one_text_alone_is_no_change(tmp_path):
+    write(tmp_path, "quixbugs", [row("q/1", buggy=WRONG.rstrip("\n")), row("q/2", fixed=RIGHT + "\n")])
+    assert [task.line for task in read_tasks(tmp_path, "quixbugs").tasks] == [1, 1]
 
 
 def test_the_halves_share_no_problem_and_together_are_everything(tmp_path):
@@ -96,9 +102,15 @@ def test_clean_programs_are_read_with_their_tests(tmp_path):
     assert all(each.text == RIGHT and each.tests for each in both[0])
 
 
-def test_any_file_of_this_form_is_a_set(tmp_path):
-    write(tmp_path, "ours", [row("ours/1")])
-    assert len(read_tasks(tmp_path, "ours").tasks) == 1
+@pytest.mark.parametrize("stem", ["ours", "ours.jsonl.gz"])
+def test_any_file_of_this_form_is_a_set_all_of_which_is_for_reporting(tmp_path, stem):
+    needed = {"id", "buggy", "fixed", "tests"}
+    rows = [{name: row(f"Ours/{n}")[name] for name in needed} for n in range(20)]
+    write(tmp_path, stem, rows)
+    for name in ("ours", "ours.jsonl", "ours.jsonl.gz", str(tmp_path / "ours")):
+        assert len(read_tasks(tmp_path, name, Half.REPORT).tasks) == 20
+    validation = read_tasks(tmp_path, "ours", Half.VALIDATION)
+    assert (validation.tasks, validation.left_out) == ((), {"in the other half": 20})
 
 
 def test_a_set_that_is_not_there_is_named(tmp_path):
@@ -113,8 +125,14 @@ def test_a_line_that_is_no_task_is_named(tmp_path, line):
         read_tasks(tmp_path, "quixbugs")
 
 
-@pytest.mark.parametrize("missing", ["buggy", "fixed", "tests"])
+@pytest.mark.parametrize("missing", ["buggy", "fixed"])
 def test_a_task_without_its_texts_is_named(tmp_path, missing):
     write(tmp_path, "quixbugs", [row("q/1", **{missing: None})])
     with pytest.raises(InputError, match=f":1: expected text as `{missing}` of q/1, got NoneType"):
+        read_tasks(tmp_path, "quixbugs")
+
+
+def test_tests_that_are_no_text_are_named(tmp_path):
+    write(tmp_path, "quixbugs", [row("q/1", tests=["assert f(1, 2) == 1"])])
+    with pytest.raises(InputError, match=":1: expected text as `tests` of q/1, got list"):
         read_tasks(tmp_path, "quixbugs")
