@@ -5,6 +5,7 @@ These cost no pass of the model. They are asked in the order of `Gate`, and the 
 
 import builtins
 import symtable
+import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,10 @@ class TextGates:
     def _undefined(self) -> frozenset[str] | None:
         return undefined_names(self.document)
 
+    @cached_property
+    def _compiles(self) -> bool:
+        return _is_taken(self.document[self.scope.start : self.scope.end]) or _is_taken(self.document)
+
     def results(self, changed: str) -> tuple[GateResult, ...]:
         """What the gates say of a whole changed document; nothing behind the first that fails."""
         results: list[GateResult] = []
@@ -64,9 +69,20 @@ class TextGates:
     def _asked(self, changed: str) -> Iterator[GateResult]:
         grown = len(changed) - len(self.document)
         program = self.program_in(changed)
-        yield GateResult(Gate.PARSES, program is not None, "" if program else "no valid Python")
+        valid = program is not None and self._stays_valid(changed, grown)
+        yield GateResult(Gate.PARSES, valid, "" if valid else "no valid Python")
         yield self._region(changed, grown, program)
         yield self._names(changed, grown)
+
+    def _stays_valid(self, changed: str, grown: int) -> bool:
+        """Whether the compiler takes it: `def f(a, a)` has a syntax tree and is no Python.
+
+        The scope is asked alone, and with what is around it where it leans on that, as a nonlocal name does.
+        One that the compiler did not take before either can't be told from what is broken elsewhere.
+        """
+        scope = changed[self.scope.start : self.scope.end + grown]
+        could_tell = self._program is None or self._compiles
+        return _is_taken(scope) or _is_taken(changed) or not could_tell
 
     def _region(self, changed: str, grown: int, program: str | None) -> GateResult:
         start, end = self.region.start, self.region.end
@@ -117,6 +133,22 @@ def undefined_names(text: str) -> frozenset[str] | None:
         if symbol.is_referenced() and (table is top or symbol.is_global())
     }
     return frozenset(used - defined - _KNOWN)
+
+
+def _is_taken(text: str) -> bool:
+    """Whether a text, indented or not, is a program to the compiler."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(
+                textwrap.dedent(text) if text[:1] in (" ", "\t") else text,
+                "<text>",
+                "exec",
+                dont_inherit=True,
+            )
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _tables(top: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:

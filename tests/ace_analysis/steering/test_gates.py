@@ -33,6 +33,36 @@ def test_what_is_no_python_is_stopped() -> None:
     assert stopped_by("square = (radius") is Gate.PARSES
 
 
+@pytest.mark.parametrize(
+    "replacement", ["return = radius", "square = f(radius, x=1, x=2)", "nonlocal radius", "break"]
+)
+def test_what_has_a_syntax_tree_and_is_refused_by_the_compiler_is_no_python(replacement: str) -> None:
+    assert stopped_by(replacement) is Gate.PARSES
+
+
+def test_two_parameters_of_one_name_are_no_python_though_the_line_was_broken_before() -> None:
+    assert stopped_by("def area(radius, radius):", line="def area(radius):") is Gate.PARSES
+    broken = DOCUMENT.replace("def area(radius):", "def area(radius:")
+    scope = TextSpan(0, len(broken))
+    start = broken.index("def area(radius:")
+    asked = TextGates(broken, scope, TextSpan(start, start + len("def area(radius:")))
+    assert asked.results(DOCUMENT.replace("(radius)", "(radius, radius)"))[-1].gate is Gate.PARSES
+    assert asked.results(DOCUMENT)[-1].passed
+
+
+def test_a_scope_that_leans_on_what_is_around_it_is_judged_with_it_or_not_at_all() -> None:
+    document = "def outer(x):\n    def inner():\n        nonlocal x\n        x = x + 1\n    return inner\n"
+    start, line = document.index("    def inner"), "x = x + 1"
+    scope = TextSpan(start, document.index("    return inner"))
+    at = document.index(line)
+    asked = TextGates(document, scope, TextSpan(at, at + len(line)))
+    assert asked.results(document.replace(line, "x = x - 1"))[-1].passed
+    assert asked.results(document.replace(line, "x = f(a=1, a=2)"))[-1].gate is Gate.PARSES
+    broken = document + "\ndef g(:\n    pass\n"
+    elsewhere = TextGates(broken, scope, TextSpan(at, at + len(line)))
+    assert elsewhere.results(broken.replace(line, "x = x - 1"))[-1].passed
+
+
 def test_what_changes_more_than_its_region_is_stopped() -> None:
     changed = DOCUMENT.replace(LINE, "square = radius").replace("math.pi", "math.e")
     assert gates().results(changed)[-1].gate is Gate.REGION
