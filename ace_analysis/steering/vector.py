@@ -164,19 +164,22 @@ class SteeringVector:
 
         Raises:
             FingerprintError: the vector was made from another model.
-            InputError: a layer that the model doesn't have, or a gate that is read behind the vector's layer.
+            InputError: a layer that the model doesn't have, a gate that is read behind the vector's layer, or
+                strengths that are no numbers or not as many as there are rows.
         """
         subject = Subject.of(model)
         self.check_model(subject.info)
         if not 0 <= self.layer < len(subject.blocks):
             raise InputError(f"expected a layer from 0 to {len(subject.blocks) - 1}, got {self.layer}")
-        amount = SteeringSettings().default_strength if strength is None else strength
+        amount = torch.as_tensor(SteeringSettings().default_strength if strength is None else strength)
+        if not bool(torch.isfinite(amount).all()):
+            raise InputError(f"strength: expected finite numbers, got {amount.tolist()}")
         with ExitStack() as stack:
             is_open: Callable[[], Tensor | None] | None = None
             if gate is not None:
                 gate.check(subject.info, self.layer)
                 is_open = stack.enter_context(gate_watched(subject.blocks[gate.layer], gate.fires))
-            change = self._change(torch.as_tensor(amount).reshape(-1, 1).float(), start, is_open)
+            change = self._change(amount.reshape(-1, 1).float(), start, is_open)
             stack.enter_context(stream_changed(subject.blocks, self.layer, change))
             yield
 
@@ -184,6 +187,8 @@ class SteeringVector:
         self, amount: Float[Tensor, "#batch 1"], start: int, is_open: Callable[[], Tensor | None] | None
     ) -> Callable[[Tensor, int], Tensor | None]:
         def change(resid: Tensor, before: int) -> Tensor | None:
+            if len(amount) not in (1, len(resid)):
+                raise InputError(f"strength: expected one for {len(resid)} rows or each, got {len(amount)}")
             columns = torch.arange(before, before + resid.shape[1])
             strengths = amount * (columns >= start)[None]
             if is_open is not None and (mask := is_open()) is not None:

@@ -1,5 +1,6 @@
 """A vector steers the model that it was made from, where it is asked to, and leaves nothing behind."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,20 @@ def test_each_row_of_a_batch_can_have_its_own_strength(causal: CausalModel, ids_
     torch.testing.assert_close(both[1], alone[0], rtol=1e-4, atol=1e-4)
 
 
+def test_strengths_that_can_not_be_meant_are_refused_and_leave_no_hook(
+    causal: CausalModel, ids_of: Ids
+) -> None:
+    before = hooks_of(causal)
+    with pytest.raises(InputError, match="finite numbers, got nan"):
+        made(causal).apply(causal, ids_of(TEXT), float("nan"))
+    with (
+        pytest.raises(InputError, match="one for 1 rows or each, got 3"),
+        made(causal).applied(causal, torch.ones(3)),
+    ):
+        last_logits(causal, ids_of(TEXT))
+    assert hooks_of(causal) == before
+
+
 def test_two_vectors_at_one_layer_add_up(causal: CausalModel, ids_of: Ids) -> None:
     one = made(causal, normalize=False)
     two = one.random_like(seed=5)
@@ -240,10 +255,36 @@ def test_another_models_gate_is_refused(causal: CausalModel, ids_of: Ids) -> Non
 def test_a_hooked_model_is_steered_like_the_plain_one(
     tiny_model: Path, causal: CausalModel, ids_of: Ids
 ) -> None:
-    hooked = load_hooked_model(str(tiny_model), device="cpu", dtype="float32")
-    vector = SteeringVector.from_prompts(
+    hooked, ids = load_hooked_model(str(tiny_model), device="cpu", dtype="float32"), ids_of(TEXT)
+    made_of_it = SteeringVector.from_prompts(
         hooked, positive_prompt="return total", negative_prompt="return index", layer=LAYER
     )
-    torch.testing.assert_close(vector.direction, made(causal).direction, rtol=1e-3, atol=1e-4)
-    one, two = (vector.scaled(3.0).apply(model, ids_of(TEXT), strength=1.5) for model in (hooked, causal))
-    assert torch.equal(one, two)
+    torch.testing.assert_close(made_of_it.direction, made(causal).direction, rtol=1e-3, atol=1e-4)
+    other = ids.clone()
+    other[0, 3] = ids[0, 4]
+    for normalize, use_cache in itertools.product((True, False), repeat=2):
+        vector = replace(made_of_it.scaled(3.0), normalize=normalize)
+        options = GenerationOptions(max_new_tokens=8, use_cache=use_cache)
+        both = vector.apply(hooked, torch.cat([ids, other]), 1.5, options)
+        assert torch.equal(both, vector.apply(causal, torch.cat([ids, other]), 1.5, options))
+        assert torch.equal(
+            both, torch.cat([vector.apply(hooked, each, 1.5, options) for each in (ids, other)])
+        )
+
+
+def test_a_hooked_models_own_pass_and_own_generation_are_steered_as_long_as_the_context_lasts(
+    tiny_qwen2: Path, ids_of: Ids
+) -> None:
+    hooked, ids = load_hooked_model(str(tiny_qwen2), device="cpu", dtype="float32"), ids_of(TEXT)
+    vector = made(hooked).scaled(6.0)
+    plain = hooked(ids)
+    with vector.applied(hooked, 0.0):
+        assert torch.equal(hooked(ids), plain)
+    own = {"max_new_tokens": 6, "do_sample": False, "verbose": False, "stop_at_eos": False}
+    with vector.applied(hooked, 2.0, start=ids.shape[1] - 1):
+        assert not torch.equal(hooked(ids), plain)
+        written = hooked.generate(ids, **own)
+    assert torch.equal(written, vector.apply(hooked, ids, 2.0, GenerationOptions(max_new_tokens=6)))
+    with pytest.raises(RuntimeError, match="on purpose"), vector.applied(hooked, 2.0):
+        raise RuntimeError("on purpose")
+    assert torch.equal(hooked(ids), plain)
