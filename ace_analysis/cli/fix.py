@@ -123,7 +123,7 @@ def _perform(plan: FixPlan, load: LoadRepairer, *, apply: bool, as_json: bool, q
     if as_json:
         typer.echo(json.dumps(as_object(fixed, written=written), indent=2))
     else:
-        _show(fixed, written=written)
+        _show(fixed, written=written, tested=plan.test is not None)
     return 0
 
 
@@ -157,7 +157,7 @@ def _fix_object(fixed: Fixed, fix: Fix) -> dict[str, Any]:
     }
 
 
-def _show(fixed: Fixed, *, written: bool) -> None:
+def _show(fixed: Fixed, *, written: bool, tested: bool) -> None:
     """The first fix as a diff, the others in a line each."""
     from rich.console import Console
     from rich.text import Text
@@ -165,7 +165,8 @@ def _show(fixed: Fixed, *, written: bool) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     where = f"{fixed.source.path}" + (f":{fixed.line}" if fixed.line is not None else "")
     if not fixed.fixes:
-        why = "no finding" if fixed.line is None and fixed.finding is None else "no fix passed every check"
+        every = "every check and the tests" if tested else "every check"
+        why = "no finding" if fixed.line is None and fixed.finding is None else f"no fix passed {every}"
         console.print(Text(f"{printable(where)}: {why}."), soft_wrap=True)
         return
     first, *others = fixed.fixes

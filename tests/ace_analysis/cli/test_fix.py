@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,7 +110,8 @@ def test_nothing_that_passed_is_no_error(
     repairer.offers = ()
     done = ace("m.py:3", "--json")
     assert done.exit_code == 0 and done.json["fixes"] == []
-    assert "no fix passed every check" in ace("m.py:3").out
+    assert "m.py:3: no fix passed every check." in ace("m.py:3").out
+    assert "no fix passed every check and the tests." in ace("m.py:3", "--test", sys.executable).out
 
 
 def test_people_see_a_diff_and_the_others_in_a_line(ace: Callable[..., Done], file: Path) -> None:
