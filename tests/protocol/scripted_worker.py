@@ -21,6 +21,7 @@ and two fixes for any stretch, GOOD and FINE, unless the text has one of
     SLOW_FIX      two seconds before them, ended by a cancel
     LONG_FIX      longer than any test before them, ended by a cancel
     NO_FIX        none is found
+    REFUSE_FIX    it is refused
     TESTED        the first one has passed the user's tests
 
 and edits of the model under names that are kept beside the journal; an edited model finds nothing. Of the
@@ -220,6 +221,8 @@ def fix(desk: worker.Desk, job: worker.Job) -> dict[str, Any]:
     note("fix", start=span.start, end=span.end, version=job.params.get("version"), options=job.get("options"))
     if arguments.die_on_fix:
         os._exit(9)
+    if "REFUSE_FIX" in text:
+        raise InputError("expected a place with code on it, got an empty line; name another line")
     if "SLOW_FIX" in text:
         wait(job, 2.0)
     if "LONG_FIX" in text:

@@ -245,6 +245,16 @@ async def test_where_nothing_passes_the_checks_it_is_said(start):
         assert "passes all of its checks" in editor.client.messages[0].message
 
 
+async def test_a_place_that_the_engine_refuses_is_told_and_leaves_no_edit_and_no_bar(start):
+    async with start("vscode") as editor:
+        await found(editor, text=BUGGY + "# REFUSE_FIX\n")
+        with pytest.raises(JsonRpcException, match="a place with code on it") as caught:
+            await editor.run_command_of(titled(await editor.actions(URI, PLACE), "Look for a fix"))
+        assert caught.value.code == -32803
+        assert editor.edits == [] and editor.texts[URI] == BUGGY + "# REFUSE_FIX\n"
+        assert (await editor.command("ace.showStatus", {"show": False})).progressBars == 0
+
+
 async def test_an_edit_asks_to_be_confirmed_only_where_the_user_wants_it(start):
     async with start("vscode", previewFix=True) as editor:
         await found(editor)
