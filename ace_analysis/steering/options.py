@@ -20,7 +20,8 @@ class RepairOptions:
         strengths: of the steering vectors.
         gate: steers only the tokens on which its latents fire; None: every token that is written.
         most_fixes: how many are offered at most.
-        most_read: with how many the whole scope is read.
+        most_read: with how many the scope is read by the blocks that score errors.
+        most_weighed: with how many of those it is read by the whole model.
         temperature: of drawn texts.
         top_p: the share of probability that tokens are drawn from.
         seed: of the draws.
@@ -40,6 +41,7 @@ class RepairOptions:
     gate: FeatureGate | None = None
     most_fixes: int = 5
     most_read: int = 10
+    most_weighed: int = 4
     temperature: float = 0.8
     top_p: float = 0.95
     seed: int = 0
@@ -55,7 +57,6 @@ class RepairOptions:
                 "expected candidates, edits and alternatives of 0 or more, and one of them or a vector,"
                 f" got {counts[0]}, {counts[1]} and {counts[2]}"
             )
-        if min(self.most_fixes, self.most_read, self.max_new_tokens, self.edits_read, self.longer) < 1:
-            raise InputError(
-                "expected most_fixes, most_read, max_new_tokens, edits_read and longer of at least 1"
-            )
+        names = ("most_fixes", "most_read", "most_weighed", "max_new_tokens", "edits_read", "longer")
+        if min(getattr(self, name) for name in names) < 1:
+            raise InputError(f"expected {', '.join(names[:-1])} and {names[-1]} of at least 1")

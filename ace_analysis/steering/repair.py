@@ -23,7 +23,7 @@ from ace_analysis.steering.gathering import Candidate, Gathering
 from ace_analysis.steering.opinion import rank_score
 from ace_analysis.steering.options import RepairOptions
 from ace_analysis.steering.regions import Level, region_of
-from ace_analysis.steering.scope_pass import ScopePass, ScopeReading, ScopeText
+from ace_analysis.steering.scope_pass import ScopePass, ScopeScores, ScopeText
 
 __all__ = ["RepairOptions", "RepairRequest", "repair", "repair_line"]
 
@@ -153,11 +153,10 @@ class _Repair:
         tried = self._through_text_gates(candidates)
         if not tried:
             return ()
-        tell("reading the whole scope with the best of them", 0.7)
+        tell("looking for errors in what could stand there", 0.7)
         passed = self._through_scope_gates(tried)
-        ranked = sorted(passed, key=lambda each: -rank_score(each.candidate.opinion))
         tell("done", 1.0)
-        return tuple(self._fix(each) for each in ranked[: self._options.most_fixes])
+        return tuple(self._fix(each) for each in passed[: self._options.most_fixes])
 
     def _through_text_gates(self, candidates: Sequence[Candidate]) -> list[_Tried]:
         """The likeliest that pass the gates that cost nothing, as many as are to be read."""
@@ -182,34 +181,51 @@ class _Repair:
         return text[: at.start] + candidate.text + text[at.end :]
 
     def _through_scope_gates(self, tried: Sequence[_Tried]) -> list[_Tried]:
-        texts = [self._scope_text(each) for each in (None, *tried)]
+        """Those that pass, in the order that they are offered in.
+
+        The whole model reads the scope with the best few alone. What it did not read comes behind them, if
+        the likelihood in the middle speaks for it and nobody has to be convinced by both.
+        """
         reader = ScopePass(self._causal, self._scope.header, self._bundle)
-        before, *readings = reader.read(texts, self._watch.cancelled)
-        passed: list[_Tried] = []
-        for each, reading in zip(tried, readings, strict=True):
-            gates = (*each.gates, *self._scope_gates(before, reading, each.candidate.opinion.gain))
-            gain = reading.logprob - before.logprob
-            opinion = replace(each.candidate.opinion, scope=gain)
-            if all(result.passed for result in gates):
-                passed.append(_Tried(replace(each.candidate, opinion=opinion), gates))
-        return passed
+        sound = self._through_error_gate(tried, reader)
+        best = sound[: self._options.most_weighed]
+        if not best:
+            return []
+        self._watch.progress("reading the whole scope with the best of them", 0.8)
+        texts = [self._scope_text(each) for each in (None, *best)]
+        before, *after = reader.logprobs(texts, self._watch.cancelled)
+        gains = [logprob - before for logprob in after]
+        weighed = [self._weighed(each, gain) for each, gain in zip(best, gains, strict=True)]
+        weighed.sort(key=lambda each: -rank_score(each.candidate.opinion))
+        if self._request.threshold is None:
+            weighed += [self._weighed(each, None) for each in sound[len(best) :]]
+        return [each for each in weighed if all(gate.passed for gate in each.gates)]
 
-    def _scope_gates(self, before: ScopeReading, after: ScopeReading, middle: float) -> list[GateResult]:
-        """The scope's likelihood is asked for in both ways of writing it as a product.
+    def _through_error_gate(self, tried: Sequence[_Tried], reader: ScopePass) -> list[_Tried]:
+        if self._bundle is None:
+            return list(tried)
+        texts = [self._scope_text(each) for each in (None, *tried)]
+        before, *scores = reader.scores(texts, self._watch.cancelled)
+        asked = [
+            _Tried(each.candidate, (*each.gates, self._error_gate(before, after)))
+            for each, after in zip(tried, scores, strict=True)
+        ]
+        return [each for each in asked if each.gates[-1].passed]
 
-        From left to right, and as what is around the region times the region given that (`middle`): both are
+    def _weighed(self, tried: _Tried, gain: float | None) -> _Tried:
+        """With the gate that the scope's likelihood has to rise by, in either way of writing it as a product.
+
+        From left to right (`gain`), and as what is around the region times the region given that: both are
         the same probability, but a model knows neither exactly. Where a person says that a place is wrong, it
         is enough that one rises; where only the model says so, both have to.
         """
-        gates: list[GateResult] = []
-        if self._bundle is not None:
-            gates.append(self._error_gate(before, after))
-        weakest = max if self._request.threshold is None else min
-        gain = weakest(after.logprob - before.logprob, middle)
-        gates.append(GateResult(Gate.LIKELIHOOD, gain > self._options.least_gain, f"{gain:+.1f} nats"))
-        return gates
+        opinion = tried.candidate.opinion
+        known = [opinion.gain] if gain is None else [gain, opinion.gain]
+        rise = max(known) if self._request.threshold is None else min(known)
+        gate = GateResult(Gate.LIKELIHOOD, rise > self._options.least_gain, f"{rise:+.1f} nats")
+        return _Tried(replace(tried.candidate, opinion=replace(opinion, scope=gain)), (*tried.gates, gate))
 
-    def _error_gate(self, before: ScopeReading, after: ScopeReading) -> GateResult:
+    def _error_gate(self, before: ScopeScores, after: ScopeScores) -> GateResult:
         was, now = before.highest(in_region=True), after.highest(in_region=True)
         limit = self._request.threshold
         if limit is not None and now >= limit:

@@ -1,25 +1,23 @@
-"""One pass over a scope and over all that could replace a part of it: its likelihood and its error scores.
+"""A scope with all that could replace a part of it, read as one text that branches: error scores, likelihood.
 
-A scope with a candidate in it is read from the left, so the pass tells how likely the candidate is and how
-likely what follows becomes through it: that part is what tells a right candidate from a frequent one
-(pointwise mutual information; Holtzman et al., arXiv:2104.08315, §3). The scanner's readout wants the stream
-of the very same tokens, so it is taken on the way and costs nothing more. What stands before the region is
-read once.
+A scope with a candidate in it is read from the left, so the whole model tells how likely the candidate is and
+how likely what follows becomes through it: that part is what tells a right candidate from a frequent one
+(pointwise mutual information; Holtzman et al., arXiv:2104.08315, §3). The error scores need the first blocks
+alone, a fifth of that work, so they are had first, and of more candidates. What stands before the region is
+read once for all of them.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ace_analysis.errors import Cancelled
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.scoring import SitePrompt, SiteScorer
 from ace_analysis.model.causal import CausalModel
-from ace_analysis.model.hooks import hooks
 from ace_analysis.model.scan import never
 from ace_analysis.model.tokens import TokenizedText
 from ace_analysis.source.document import TextSpan
@@ -56,10 +54,9 @@ class SiteLogit:
 
 
 @dataclass(frozen=True, slots=True)
-class ScopeReading:
-    """Log-probability (nats) of what a text doesn't share with the others, and the scores of its sites."""
+class ScopeScores:
+    """Scores of a text's candidate sites."""
 
-    logprob: float
     sites: tuple[SiteLogit, ...] = ()
 
     def highest(self, *, in_region: bool) -> float:
@@ -75,50 +72,56 @@ class ScopePass:
         self._causal = causal
         self._header = header
         self._bundle = bundle
-        self._scorer: SiteScorer | None = None
         if bundle is not None:
             bundle.check_fingerprint(causal.info.fingerprint)
-            self._scorer = SiteScorer(bundle, device=causal.info.device, dtype=causal.info.dtype)
 
-    def read(self, texts: Sequence[ScopeText], cancelled: Callable[[], bool] = never) -> list[ScopeReading]:
-        """A reading of each text. All of them begin alike.
+    def logprobs(self, texts: Sequence[ScopeText], cancelled: Callable[[], bool] = never) -> list[float]:
+        """For each text the log-probability, in nats, of what it doesn't begin with like the others.
 
         Raises:
             Cancelled: when `cancelled()` turns true, between two passes.
         """
-        prompts = [self._header + each.text[: each.end] for each in texts]
-        tokens = self._causal.tokenizer.encode_many(prompts)
-        shared = _shared([each.ids for each in tokens])
+        tokens, shared = self._tokenized(texts)
         branches = _Branches([each.ids[shared:] for each in tokens])
-        resid: list[Tensor] = []
+        _ask(cancelled)
+        tree = TokenTree(self._causal.model, tokens[0].ids[:shared])
+        branches.grow(tree, cancelled)
+        return branches.logprobs(tree, cancelled)
 
-        def keep(module: nn.Module, arguments: Any, output: Any) -> None:
-            resid.append((output[0] if isinstance(output, tuple) else output)[0])
+    def scores(self, texts: Sequence[ScopeText], cancelled: Callable[[], bool] = never) -> list[ScopeScores]:
+        """The error scores of each text, from the blocks that the readout needs alone; none without a bundle.
 
-        watched = [] if self._bundle is None else [(self._causal.blocks[self._bundle.layer], keep)]
-        with hooks(after=watched):
-            tree = TokenTree(self._causal.model, tokens[0].ids[:shared])
-            branches.grow(tree, cancelled)
-        sums = branches.logprobs(tree, cancelled)
-        if not resid or self._scorer is None:
-            return [ScopeReading(total) for total in sums]
-        stream = torch.cat(resid)
+        Raises:
+            Cancelled: when `cancelled()` turns true, before a block.
+        """
+        if self._bundle is None:
+            return [ScopeScores() for _ in texts]
+        tokens, shared = self._tokenized(texts)
+        branches = _Branches([each.ids[shared:] for each in tokens])
+        ids, mask, places = branches.as_one(tokens[0].ids[:shared])
+        stream = self._causal.scanner.resid_post(
+            ids, self._bundle.layer, attention_mask=mask, position_ids=places, cancelled=cancelled
+        )[0]
         rows = [
             torch.cat([stream[:shared], stream[[shared + node for node in path]]]) for path in branches.paths
         ]
-        sites = self._sites(texts, prompts, tokens, rows)
-        return [ScopeReading(total, each) for total, each in zip(sums, sites, strict=True)]
+        return self._sites(self._bundle, texts, tokens, rows)
+
+    def _tokenized(self, texts: Sequence[ScopeText]) -> tuple[list[TokenizedText], int]:
+        """The texts as far as they are read, and how many tokens they begin with alike."""
+        prompts = [self._header + each.text[: each.end] for each in texts]
+        tokens = self._causal.tokenizer.encode_many(prompts)
+        return tokens, _shared([each.ids for each in tokens])
 
     def _sites(
         self,
+        bundle: Bundle,
         texts: Sequence[ScopeText],
-        prompts: Sequence[str],
         tokens: Sequence[TokenizedText],
         rows: Sequence[Float[Tensor, "pos d_model"]],
-    ) -> list[tuple[SiteLogit, ...]]:
-        scorer, header = self._scorer, len(self._header)
-        if scorer is None:
-            return [() for _ in texts]
+    ) -> list[ScopeScores]:
+        scorer = SiteScorer(bundle, device=self._causal.info.device, dtype=self._causal.info.dtype)
+        header = len(self._header)
         found = [
             [
                 site
@@ -128,15 +131,19 @@ class ScopePass:
             for each in texts
         ]
         asked = [
-            SitePrompt(prompt, each.spans, [_shifted(site, header) for site in sites])
-            for prompt, each, sites in zip(prompts, tokens, found, strict=True)
+            SitePrompt(
+                self._header + text.text[: text.end], each.spans, [_shifted(site, header) for site in sites]
+            )
+            for text, each, sites in zip(texts, tokens, found, strict=True)
         ]
         scores = scorer.score(nn.utils.rnn.pad_sequence(list(rows), batch_first=True), asked)
         return [
-            tuple(
-                SiteLogit(site.span, logit, _is_in(site.span, each.region))
-                for site, logit in zip(sites, score.logits, strict=True)
-                if logit == logit
+            ScopeScores(
+                tuple(
+                    SiteLogit(site.span, logit, _is_in(site.span, each.region))
+                    for site, logit in zip(sites, score.logits, strict=True)
+                    if logit == logit
+                )
             )
             for each, sites, score in zip(texts, found, scores, strict=True)
         ]
@@ -160,6 +167,21 @@ class _Branches:
                 parent = numbers[parent, token]
                 path.append(parent)
             self.paths.append(path)
+
+    def as_one(
+        self, shared: Sequence[int]
+    ) -> tuple[Int[Tensor, "1 pos"], Bool[Tensor, "1 pos pos"], Int[Tensor, "1 pos"]]:
+        """All of it as one text that branches: ids, who sees whom, and where each token stands."""
+        start, count = len(shared), len(shared) + len(self._tokens)
+        sees = torch.ones(count, count, dtype=torch.bool).tril()
+        sees[start:, start:] = False
+        places = list(range(start))
+        for node, parent in enumerate(self._parents, start=start):
+            if parent != ROOT:
+                sees[node, start:] = sees[start + parent, start:]
+            sees[node, node] = True
+            places.append(start if parent == ROOT else places[start + parent] + 1)
+        return torch.tensor([[*shared, *self._tokens]]), sees[None], torch.tensor([places])
 
     def grow(self, tree: TokenTree, cancelled: Callable[[], bool]) -> None:
         for start in range(0, len(self._tokens), TOKENS_AT_ONCE):

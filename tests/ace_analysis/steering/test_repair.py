@@ -58,7 +58,8 @@ def test_a_fix_is_another_valid_program_without_new_undefined_names(causal: Caus
 
 
 def test_fixes_are_ranked_and_tell_every_gate_that_they_passed(causal: CausalModel) -> None:
-    fixes = repair_line(causal, None, TEXT, LINE, ANY)
+    fixes = repair_line(causal, None, TEXT, LINE, replace(ANY, most_weighed=5))
+    assert len(fixes) > 1
     assert [fix.score for fix in fixes] == sorted((fix.score for fix in fixes), reverse=True)
     for fix in fixes:
         assert [each.gate for each in fix.gates] == [Gate.PARSES, Gate.REGION, Gate.NAMES, Gate.LIKELIHOOD]
@@ -121,6 +122,20 @@ def test_where_the_model_alone_finds_something_both_likelihoods_have_to_rise(qwe
 
 def _nats(note: str) -> float:
     return float(note.removesuffix(" nats"))
+
+
+def test_what_the_whole_model_did_not_read_comes_behind_what_it_read(causal: CausalModel) -> None:
+    one, all_of_them = (repair(causal, None, request(), replace(ANY, most_weighed=n)) for n in (1, 10))
+    assert len(one) == len(all_of_them) == 5
+    first = next(fix for fix in all_of_them if fix.replacement == one[0].replacement)
+    assert one[0] == first and [fix.score for fix in one[1:]] == sorted(
+        (fix.score for fix in one[1:]), reverse=True
+    )
+
+
+def test_a_finding_is_not_mended_by_what_the_whole_model_did_not_read(causal: CausalModel) -> None:
+    fixes = repair(causal, None, request(threshold=1e6), replace(ANY, most_weighed=2))
+    assert 0 < len(fixes) <= 2
 
 
 def test_a_named_place_may_not_score_worse(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
@@ -190,7 +205,7 @@ def test_options_without_any_source_are_refused(counts: dict[str, int]) -> None:
         RepairOptions(**counts)
 
 
-@pytest.mark.parametrize("name", ["most_fixes", "longer"])
+@pytest.mark.parametrize("name", ["most_fixes", "most_weighed", "longer"])
 def test_options_that_offer_nothing_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="of at least 1"):
         RepairOptions(**{name: 0})  # pyright: ignore[reportArgumentType]

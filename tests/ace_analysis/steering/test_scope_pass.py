@@ -10,10 +10,11 @@ from ace_analysis.errors import Cancelled, FingerprintError
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.scoring import SitePrompt, SiteScorer
 from ace_analysis.model.causal import CausalModel
+from ace_analysis.model.hooks import hooks
 from ace_analysis.source.document import TextSpan
 from ace_analysis.source.sites import candidate_sites
 from ace_analysis.steering import scope_pass
-from ace_analysis.steering.scope_pass import ScopePass, ScopeText
+from ace_analysis.steering.scope_pass import ScopePass, ScopeScores, ScopeText
 
 HEADER = "class Stack:\n"
 TEXT = """    def pop(self, items):
@@ -50,16 +51,30 @@ def test_each_likelihood_is_that_of_the_text_alone(
 ) -> None:
     monkeypatch.setattr(scope_pass, "TOKENS_AT_ONCE", at_once)
     texts = [scope_text(line) for line in (LINE, *OTHERS)]
-    readings = ScopePass(causal, HEADER, None).read(texts)
     expected = [alone(causal, each.text, shared(causal)) for each in texts]
-    assert [each.logprob for each in readings] == pytest.approx(expected, abs=2e-2)
-    assert all(not each.sites for each in readings)
+    assert ScopePass(causal, HEADER, None).logprobs(texts) == pytest.approx(expected, abs=2e-2)
+
+
+def test_without_a_bundle_nothing_is_scored(qwen: CausalModel) -> None:
+    assert ScopePass(qwen, HEADER, None).scores([scope_text(LINE)])[0].sites == ()
+
+
+def test_scores_cost_the_blocks_up_to_the_readouts(
+    qwen: CausalModel, bundle_for: Callable[..., Bundle]
+) -> None:
+    bundle, run = bundle_for(), list[int]()
+    watched = [
+        (block, lambda module, arguments, at=at: run.append(at)) for at, block in enumerate(qwen.blocks)
+    ]
+    with hooks(before=watched):
+        ScopePass(qwen, HEADER, bundle).scores([scope_text(line) for line in (LINE, *OTHERS)])
+    assert run == list(range(bundle.layer + 1))
 
 
 def test_each_score_is_the_scans(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
     bundle = bundle_for()
     texts = [scope_text(line) for line in (LINE, *OTHERS)]
-    readings = ScopePass(qwen, HEADER, bundle).read(texts)
+    readings = ScopePass(qwen, HEADER, bundle).scores(texts)
     scorer = SiteScorer(bundle)
     for each, reading in zip(texts, readings, strict=True):
         prompt = HEADER + each.text
@@ -78,19 +93,21 @@ def test_each_score_is_the_scans(qwen: CausalModel, bundle_for: Callable[..., Bu
 def test_what_lies_behind_the_end_is_not_read(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
     whole = map(scope_text, (LINE, *OTHERS))
     short = [ScopeText(each.text, each.region, each.region.end + 1) for each in whole]
-    for each, reading in zip(short, ScopePass(qwen, HEADER, bundle_for()).read(short), strict=True):
+    for each, reading in zip(short, ScopePass(qwen, HEADER, bundle_for()).scores(short), strict=True):
         assert all(site.span.end <= each.end for site in reading.sites)
         assert reading.highest(in_region=True) > -math.inf
 
 
-def test_a_reading_without_sites_has_no_highest_score(qwen: CausalModel) -> None:
-    (reading,) = ScopePass(qwen, "", None).read([scope_text(LINE)])
-    assert reading.highest(in_region=True) == -math.inf
+def test_a_text_without_sites_has_no_highest_score() -> None:
+    assert ScopeScores().highest(in_region=True) == -math.inf
 
 
-def test_it_can_be_stopped_between_two_passes(qwen: CausalModel) -> None:
+def test_it_can_be_stopped(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
+    reader, texts = ScopePass(qwen, HEADER, bundle_for()), [scope_text(LINE), scope_text(OTHERS[0])]
     with pytest.raises(Cancelled, match="nothing was changed"):
-        ScopePass(qwen, HEADER, None).read([scope_text(LINE), scope_text(OTHERS[0])], lambda: True)
+        reader.logprobs(texts, lambda: True)
+    with pytest.raises(Cancelled):
+        reader.scores(texts, lambda: True)
 
 
 def test_another_models_bundle_is_refused(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
