@@ -36,10 +36,19 @@ Target = Annotated[
 ]
 Apply = Annotated[bool, typer.Option("--apply", help="Write the first fix into the file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object on stdout, and nothing else.")]
+
+
+def _not_empty(test: str | None) -> str | None:
+    if test is not None and not test.strip():
+        raise typer.BadParameter("expected a command, got an empty one")
+    return test
+
+
 Test = Annotated[
     str | None,
     typer.Option(
         metavar="CMD",
+        callback=_not_empty,
         help="A command that has to succeed with a fix; run in a copy of the project, as you.",
         show_default=False,
     ),
@@ -77,8 +86,6 @@ def fix_command(  # noqa: PLR0913 - a command's parameters are its options
     stood there and makes the whole function likelier. Nothing is written without --apply. \[--json] has
     "fixes", best first, at most 5, each with "text" (the whole new file), "diff", "gates" and "source".
     """
-    if test is not None and not test.strip():
-        raise typer.BadParameter("expected a command, got an empty one", param_hint="--test")
     path, line = target_of(target)
     overrides = {
         "model": {"name": model, "device": device, "dtype": dtype},
