@@ -70,7 +70,7 @@ class ProjectCopy:
 
     def __init__(self, plan: TestPlan, folder: Path) -> None:
         self._plan = plan
-        root = project_root(plan.path)
+        self._project = root = project_root(plan.path)
         _check_size(root)
         self._root = folder / root.name
         shutil.copytree(root, self._root, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
@@ -87,7 +87,7 @@ class ProjectCopy:
         paths = os.pathsep.join(str(each) for each in (self._root, self._root / "src"))
         try:
             process = subprocess.Popen(
-                self._plan.arguments,
+                self._arguments(),
                 cwd=self._root,
                 env=environment_with({"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}),
                 stdin=subprocess.DEVNULL,
@@ -103,6 +103,15 @@ class ProjectCopy:
             return _wait(process, self._plan.seconds, cancelled) == 0
         finally:
             _end(process)
+
+    def _arguments(self) -> list[str]:
+        """A program that the copy leaves out, such as `.venv/bin/pytest`, is the project's own."""
+        program, *others = self._plan.arguments
+        own = self._project / program
+        is_path = Path(program).name != program
+        if is_path and not (self._root / program).exists() and own.exists():
+            program = str(own)
+        return [program, *others]
 
 
 @contextmanager
