@@ -119,6 +119,6 @@ def find_disentangler(bundle: Path, layer: int | None = None) -> Disentangler:
     if at not in found:
         raise BundleError(
             f"{bundle}: expected a disentangler of layer {', '.join(map(str, found))}, got layer {at};"
-            " train one with `ace train disentangler --layer`"
+            f" leave the layer out, or train one with `ace train disentangler --layer {at}`"
         )
     return load_disentangler(found[at])

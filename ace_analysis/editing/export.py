@@ -48,7 +48,7 @@ def export(
     folder = folder.expanduser().absolute()
     with (
         _alone_in(folder, progress),
-        storing(folder.parent, size_of(stored.folder) * _BYTES[dtype] // 2),
+        storing(folder.parent, size_of(stored.folder) * _BYTES[dtype] // 2, "name a folder"),
         _in_one_step(folder) as made,
     ):
         progress(f"loading {name}", None)

@@ -119,6 +119,9 @@ def _erasure(
     how: tuple[Progress, Callable[[], bool], Searcher | None],
 ) -> _Planned:
     progress, cancelled, searcher = how
+    last = len(causal.blocks) - 1
+    if request.layer is not None and not 0 <= request.layer <= last:
+        raise InputError(f"expected a layer from 0 to {last}, got {request.layer}")
     found = find_disentangler(bundle.folder, request.layer)
     found.check_fingerprint(base_of(causal.info.fingerprint))
     coder = found.coder

@@ -42,27 +42,30 @@ def megabytes(size: int) -> str:
 
 
 @contextmanager
-def storing(folder: Path, needed: int) -> Iterator[None]:
-    """Turns a disk that is full or not writable into one error that says how much is needed, and where."""
+def storing(folder: Path, needed: int, elsewhere: str = "set ACE_CACHE_DIR to a folder") -> Iterator[None]:
+    """Turns a disk that is full or not writable into one error that says how much is needed, and where.
+
+    `elsewhere`: how another folder is chosen.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise StorageError(
                 f"expected {megabytes(needed)} free in {folder}, got {megabytes(free)};"
-                " make room there, or set ACE_CACHE_DIR to a folder on another disk"
+                f" make room there, or {elsewhere} on another disk"
             )
         yield
     except Exception as error:
         if _is_full(error):
             raise StorageError(
                 f"the disk became full: {megabytes(needed)} are needed in {folder};"
-                " make room there, or set ACE_CACHE_DIR to a folder on another disk"
+                f" make room there, or {elsewhere} on another disk"
             ) from error
         if isinstance(error, OSError) and _disk_errno(error) in _FORBIDDEN:
             raise StorageError(
                 f"expected to be allowed to write in {folder}, got {error.strerror} for {error.filename};"
-                " change its owner, or set ACE_CACHE_DIR to a folder of yours"
+                f" change its owner, or {elsewhere} of yours"
             ) from error
         raise
 

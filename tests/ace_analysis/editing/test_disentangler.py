@@ -37,7 +37,7 @@ def test_it_is_found_by_its_layer_and_the_last_without(tmp_path: Path) -> None:
     assert find_disentangler(tmp_path).layer == 22
     found = find_disentangler(tmp_path, 9)
     assert (found.layer, found.card, found.model) == (9, {"l0": 2.5}, "m")
-    with pytest.raises(BundleError, match="expected a disentangler of layer 9, 10, 22, got layer 3"):
+    with pytest.raises(BundleError, match=r"of layer 9, 10, 22, got layer 3; .* --layer 3`"):
         find_disentangler(tmp_path, 3)
 
 

@@ -223,6 +223,7 @@ def test_a_direction_comes_from_a_file_with_one_vector(causal: CausalModel, tmp_
     [
         ({"latents": [24]}, InputError, "expected latents from 0 to 23, got [24]"),
         ({"latents": [1], "layer": 2}, BundleError, "expected a disentangler of layer 3, got layer 2"),
+        ({"latents": [1], "layer": 4}, InputError, "expected a layer from 0 to 3, got 4"),
         ({"latents": [1], "tau": 1.0}, InputError, "tau: expected a share"),
         ({"latents": [1], "mu": -1.0}, InputError, "mu: expected 0 or a positive number"),
         ({"kind": "names"}, InputError, "expected a kind that has error features (comparison), got 'names'"),
