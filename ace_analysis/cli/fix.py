@@ -178,7 +178,7 @@ def _show(fixed: Fixed, *, written: bool, tested: bool) -> None:
         return
     first, *others = fixed.fixes
     console.print(Text(f"{printable(where)}: {_summary(first)}", style="bold"), soft_wrap=True)
-    for line in first.diff(fixed.document).splitlines():
+    for line in first.diff(fixed.document).removesuffix("\n").split("\n"):
         console.print(Text(printable(line.replace("\t", "    ")), style=_style(line)), soft_wrap=True)
     for number, fix in enumerate(others, start=2):
         console.print(Text(f"  or {number}: {_summary(fix)}", style="dim"), soft_wrap=True)

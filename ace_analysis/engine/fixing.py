@@ -6,6 +6,7 @@ model that writes is loaded when the first fix is asked for, and the scan's bloc
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ LEAST_GAIN_UNASKED = 3.0
 without it and 1 with it, and none of 13 right first fixes of bugs that are found is lost: those gain 4 nats
 and more, wrong ones of right code less than 2 but for that one. On 150 other right programs 3 are made wrong
 instead of 8."""
+
+LEAST_SCORE_UNASKED = 6.0
+"""What the ranking has to think of it as well there, all opinions together."""
 
 MOST_TESTED = 12
 """Candidates that tests decide between; each costs a run of them."""
@@ -118,7 +122,7 @@ class Fixer:
             gate=steering.gate,
             most_fixes=options.most if options.test is None else MOST_TESTED,
             least_gain=LEAST_GAIN_UNASKED if unasked else LEAST_GAIN,
-            most_read=RepairOptions().most_read if options.test is None else MOST_TESTED,
+            least_score=LEAST_SCORE_UNASKED if unasked else -inf,
         )
         # A line that was named is the line that is wrong, not the whole statement that goes on behind it.
         level = options.level or (Level.LINE if isinstance(place, int) else None)

@@ -86,11 +86,17 @@ class Fix:
 
 
 def diff_of(name: str, before: str, after: str) -> str:
-    """A unified diff with three lines of context; empty for equal texts."""
+    """A unified diff with three lines of context, fit for `git apply`; empty for equal texts."""
     old, new = (_lines(text) for text in (before, after))
-    return "".join(f"{line}\n" for line in unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm=""))
+    name = name.lstrip("/")
+    diff = unified_diff(old, new, f"a/{name}", f"b/{name}")
+    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_END}" for line in diff)
+
+
+_NO_END = "\\ No newline at end of file\n"
 
 
 def _lines(text: str) -> list[str]:
-    """Lines without their ends; \\r\\n and \\r end lines as \\n does."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    """Lines with \\n behind each but the last, if the text doesn't end so; \\r\\n and \\r are as \\n."""
+    parts = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [f"{part}\n" for part in parts[:-1]] + [parts[-1]] * bool(parts[-1])

@@ -1,6 +1,7 @@
 """How a place is repaired: how much is written, edited and read."""
 
 from dataclasses import dataclass
+from math import inf
 
 from ace_analysis.errors import InputError
 from ace_analysis.steering.gating import FeatureGate
@@ -21,7 +22,9 @@ class RepairOptions:
         gate: steers only the tokens on which its latents fire; None: every token that is written.
         most_fixes: how many are offered at most.
         most_read: with how many the scope is read by the blocks that score errors.
-        most_weighed: with how many of those it is read by the whole model.
+        most_weighed: with how many of those it is read by the whole model. On 40 bugs of the validation
+            halves, 25 have a right fix among the five with 32, 16 and 4 of these three, 23 with 20, 10 and 10;
+            21 have it first either way.
         temperature: of drawn texts.
         top_p: the share of probability that tokens are drawn from.
         seed: of the draws.
@@ -30,17 +33,18 @@ class RepairOptions:
             174 one-line bugs of the validation halves, 3 have a fix that is longer by more than 12.
         tolerance: log-odds by which a score may rise and count as equal.
         least_gain: nats by which the scope's likelihood has to rise.
+        least_score: nats that all opinions together have to speak for it with (`rank_score`).
     """
 
     candidates: int = 4
     edits: int = 48
-    edits_read: int = 20
+    edits_read: int = 32
     alternatives: int = 3
     vectors: tuple[SteeringVector, ...] = ()
     strengths: tuple[float, ...] = ()
     gate: FeatureGate | None = None
     most_fixes: int = 5
-    most_read: int = 10
+    most_read: int = 16
     most_weighed: int = 4
     temperature: float = 0.8
     top_p: float = 0.95
@@ -49,6 +53,7 @@ class RepairOptions:
     longer: int = 12
     tolerance: float = 0.25
     least_gain: float = 0.0
+    least_score: float = -inf
 
     def __post_init__(self) -> None:
         counts = (self.candidates, self.edits, self.alternatives)

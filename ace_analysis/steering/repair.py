@@ -219,11 +219,12 @@ class _Repair:
         the same probability, but a model knows neither exactly. Where a person says that a place is wrong, it
         is enough that one rises; where only the model says so, both have to.
         """
-        opinion = tried.candidate.opinion
+        opinion, options = replace(tried.candidate.opinion, scope=gain), self._options
         known = [opinion.gain] if gain is None else [gain, opinion.gain]
         rise = max(known) if self._request.threshold is None else min(known)
-        gate = GateResult(Gate.LIKELIHOOD, rise > self._options.least_gain, f"{rise:+.1f} nats")
-        return _Tried(replace(tried.candidate, opinion=replace(opinion, scope=gain)), (*tried.gates, gate))
+        passed = rise > options.least_gain and rank_score(opinion) >= options.least_score
+        gate = GateResult(Gate.LIKELIHOOD, passed, f"{rise:+.1f} nats")
+        return _Tried(replace(tried.candidate, opinion=opinion), (*tried.gates, gate))
 
     def _error_gate(self, before: ScopeScores, after: ScopeScores) -> GateResult:
         was, now = before.highest(in_region=True), after.highest(in_region=True)

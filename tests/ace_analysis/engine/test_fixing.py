@@ -3,12 +3,19 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from ace_analysis.engine import Engine, FixOptions
-from ace_analysis.engine.fixing import LEAST_GAIN, LEAST_GAIN_UNASKED, options_from, span_of
+from ace_analysis.engine.fixing import (
+    LEAST_GAIN,
+    LEAST_GAIN_UNASKED,
+    LEAST_SCORE_UNASKED,
+    options_from,
+    span_of,
+)
 from ace_analysis.errors import Cancelled, InputError
 from ace_analysis.features.bundle import Calibration
 from ace_analysis.report.repair import Gate
@@ -96,6 +103,7 @@ def test_where_only_the_model_finds_fault_a_fix_has_to_gain_more(
     shown.fix(document, finding.span, options=test)
     shown.fix(document, LINE)
     hidden.fix(document, finding.span)
+    assert [plan.least_score for plan in seen] == [LEAST_SCORE_UNASKED, -inf, -inf, -inf]
     gains = [plan.least_gain for plan in seen]
     assert gains == [LEAST_GAIN_UNASKED, -1e9, -1e9, -1e9] and LEAST_GAIN_UNASKED > LEAST_GAIN
 

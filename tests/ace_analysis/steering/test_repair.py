@@ -76,6 +76,12 @@ def test_what_makes_the_scope_less_likely_is_not_offered(causal: CausalModel) ->
         assert fix.gates[-1].gate is Gate.LIKELIHOOD and fix.gates[-1].note.startswith("+")
 
 
+def test_what_all_opinions_together_do_not_speak_for_is_not_offered(causal: CausalModel) -> None:
+    fixes = repair_line(causal, None, TEXT, LINE, ANY)
+    least = fixes[0].score
+    assert repair_line(causal, None, TEXT, LINE, replace(ANY, least_score=least)) == fixes[:1]
+
+
 def test_a_line_that_was_named_is_mended_alone_though_its_statement_goes_on(qwen: CausalModel) -> None:
     fixes = repair_line(qwen, None, TEXT, 16, ANY)
     assert fixes
