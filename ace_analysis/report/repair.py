@@ -85,15 +85,15 @@ class Fix:
         return diff_of(document.uri, document.text, self.applied_to(document.text))
 
 
+_NO_END = "\\ No newline at end of file\n"
+
+
 def diff_of(name: str, before: str, after: str) -> str:
     """A unified diff with three lines of context, fit for `git apply`; empty for equal texts."""
     old, new = (_lines(text) for text in (before, after))
     name = name.lstrip("/")
     diff = unified_diff(old, new, f"a/{name}", f"b/{name}")
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_END}" for line in diff)
-
-
-_NO_END = "\\ No newline at end of file\n"
 
 
 def _lines(text: str) -> list[str]:

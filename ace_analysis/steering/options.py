@@ -22,9 +22,9 @@ class RepairOptions:
         gate: steers only the tokens on which its latents fire; None: every token that is written.
         most_fixes: how many are offered at most.
         most_read: with how many the scope is read by the blocks that score errors.
-        most_weighed: with how many of those it is read by the whole model. On 40 bugs of the validation
-            halves, 25 have a right fix among the five with 32, 16 and 4 of these three, 23 with 20, 10 and 10;
-            21 have it first either way.
+        most_weighed: with how many of those it is read by the whole model. Of 40 bugs of the validation
+            halves, 25 have a right fix among the first five with 32, 16 and 4 of these three, 23 with 20, 10
+            and 10; 21 have it first either way.
         temperature: of drawn texts.
         top_p: the share of probability that tokens are drawn from.
         seed: of the draws.
