@@ -16,6 +16,7 @@ from ace_analysis.model.store import Progress
 from ace_analysis.report.finding import Finding
 from ace_analysis.report.repair import Fix, Gate, GateResult
 from ace_analysis.source.document import CodeDocument, TextSpan
+from ace_analysis.source.reading import encode_source
 from ace_analysis.source.replacing import with_line_ends_of
 from ace_analysis.steering.options import RepairOptions
 from ace_analysis.steering.regions import Level
@@ -59,7 +60,7 @@ class FixOptions:
     candidates: int | None = None
     level: Level | None = None
     test: TestPlan | None = None
-    encode: Callable[[str], bytes] = str.encode
+    encode: Callable[[str], bytes] = encode_source
     max_false_alarms: float | None = None
     most: int = 5
 

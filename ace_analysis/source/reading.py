@@ -5,6 +5,7 @@ in one sentence and costs that file alone.
 """
 
 import codecs
+import contextlib
 import io
 import re
 import stat
@@ -63,6 +64,15 @@ def decode_source(data: bytes) -> str:
         raise InputError(_undecodable(data, error)) from error
     except (LookupError, UnicodeError) as error:
         raise InputError(f"the encoding that it declares can't be used: {error}") from error
+
+
+def encode_source(text: str) -> bytes:
+    """A text as the bytes that Python reads it from: in the encoding that it declares, if that has all of it."""
+    data = text.encode("utf-8")
+    with contextlib.suppress(LookupError, UnicodeError):
+        encoding = encoding_of(data)
+        return data if encoding.startswith("utf-8") else text.encode(encoding)
+    return data
 
 
 def encoding_of(data: bytes) -> str:

@@ -174,6 +174,7 @@ def test_options_are_read_from_json(tmp_path: Path) -> None:
     assert options_from(data) == FixOptions(candidates=2, level=Level.BLOCK, most=3)
     tested = options_from({"test": {"command": "pytest -q", "path": str(tmp_path / "m.py"), "seconds": 5}})
     assert tested.test == TestPlan(command="pytest -q", path=tmp_path / "m.py", seconds=5.0)
+    assert tested.encode("# coding: latin-1\n'\xe9'") == b"# coding: latin-1\n'\xe9'"
 
 
 @pytest.mark.parametrize(

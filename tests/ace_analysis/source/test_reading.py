@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ace_analysis.errors import InputError
-from ace_analysis.source.reading import decode_source, read_at_most, read_source
+from ace_analysis.source.reading import decode_source, encode_source, read_at_most, read_source
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,21 @@ def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(InputError, match="can't be read: Permission denied"):
         read_source(path, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("x = 'é'\n", b"x = '\xc3\xa9'\n"),
+        ("# -*- coding: latin-1 -*-\nx = 'é'\n", b"# -*- coding: latin-1 -*-\nx = '\xe9'\n"),
+        ("#!/bin/python\r\n# coding: cp1252\r\n'€'", b"#!/bin/python\r\n# coding: cp1252\r\n'\x80'"),
+        ("# coding: utf-8\n'é'", b"# coding: utf-8\n'\xc3\xa9'"),
+    ],
+)
+def test_a_text_is_written_in_the_encoding_that_it_declares(text: str, data: bytes) -> None:
+    assert encode_source(text) == data and decode_source(data) == text
+
+
+@pytest.mark.parametrize("text", ["# coding: latin-1\n'€'", "# coding: no-such\n'é'", "\ufeff'é'"])
+def test_a_text_that_its_encoding_can_not_hold_is_utf_8(text: str) -> None:
+    assert encode_source(text) == text.encode()
