@@ -67,7 +67,7 @@ def decode_source(data: bytes) -> str:
 
 
 def encode_source(text: str) -> bytes:
-    """A text as the bytes that Python reads it from: in the encoding that it declares, if that has all of it."""
+    """A text as the bytes of its file: in the encoding that it declares, if that has all of it."""
     data = text.encode("utf-8")
     with contextlib.suppress(LookupError, UnicodeError):
         encoding = encoding_of(data)
