@@ -65,8 +65,12 @@ Folder = Annotated[
     typer.Option(metavar="FOLDER", help="A disentangler.", show_default="the last one beside the bundle"),
 ]
 Latents = Annotated[int, typer.Option(min=1, help="Latents at most.")]
-Mus = Annotated[str, typer.Option(metavar="N,N", help="mu to try.", show_default="the paper's ten")]
-Taus = Annotated[str, typer.Option(metavar="N,N", help="tau to try.", show_default="the paper's ten")]
+Mus = Annotated[
+    str, typer.Option(metavar="N,N", help="mu to try.", show_default="the paper's ten; milder with --errors")
+]
+Taus = Annotated[
+    str, typer.Option(metavar="N,N", help="tau to try.", show_default="the paper's ten; five with --errors")
+]
 Texts = Annotated[int, typer.Option(min=2, help="Functions with the concept, and half as many more without.")]
 Longest = Annotated[int, typer.Option(min=16, help="Tokens of a function.")]
 Keep = Annotated[
@@ -100,8 +104,8 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     """What erasing a concept from the weights costs and brings, beside removing a direction and controls.
 
     mu and tau are searched on the harvest's validation projects; what is told is measured on its test
-    projects. With --errors, what erasing error latents does to detection and to what the model writes, at one
-    mu and tau. Nothing is written to the model. A stopped run goes on where it was.
+    projects. With --errors, what erasing error latents does to detection, repair and what the model writes;
+    mu and tau are searched on training projects. Nothing is written to the model. A stopped run goes on.
     """
     if bool(word) == errors:
         raise typer.BadParameter("expected --word or --errors, to say what is to go", param_hint="--word")

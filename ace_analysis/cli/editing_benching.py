@@ -99,8 +99,6 @@ class ErrorRequest:
             raise InputError(
                 f"expected a folder with problems to solve {self.count} of, got none: --problems"
             )
-        if len(self.mus) > 1 or len(self.taus) > 1:
-            raise InputError("expected one mu and one tau: error latents are erased without a search")
 
     def options(self) -> ErrorOptions:
         default = ErrorOptions()
@@ -112,8 +110,8 @@ class ErrorRequest:
             repairs=self.repairs,
             texts=self.texts,
             longest=self.longest,
-            mu=self.mus[0] if self.mus else default.mu,
-            tau=self.taus[0] if self.taus else default.tau,
+            mus=self.mus or default.mus,
+            taus=self.taus or default.taus,
         )
 
 

@@ -10,24 +10,23 @@ PISCES: Gur-Arieh et al. 2025 (arXiv:2505.22586).
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.editing.deltas import RowDelta
-from ace_analysis.editing.pisces import PISCES, Component, aligned_signs
+from ace_analysis.editing.pisces import PISCES, Component
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.recipe import natural_of, pairs_of
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.candidates import strongest
 from ace_analysis.features.discovery import DiscoveryOptions, discover
-from ace_analysis.features.examples import BUG, Tree, TreeOptions, batch_of, batches, tree_of
-from ace_analysis.features.sparse_coder import SparseCoder
+from ace_analysis.features.examples import BUG, Tree, TreeOptions, tree_of
 from ace_analysis.features.table import SiteTable
 from ace_analysis.model.hooks import hooks
 from ace_analysis.model.scan import ResidualScanner
@@ -36,7 +35,6 @@ from ace_analysis.source.corpus import CodeFunction
 from ace_analysis.source.mutation import MutationGenerator
 
 ALL = "all"
-TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -219,38 +217,3 @@ def contrasted_latents(
             f"expected latents that fire more on {len(table.bugs)} planted bugs, got none; run more functions"
         )
     return tuple(each.feature_idx for each in chosen), sum(each.significant for each in chosen)
-
-
-@torch.no_grad()
-def firing_signs(
-    scanner: ResidualScanner,
-    trees: Sequence[Tree],
-    coder: SparseCoder,
-    latents: Sequence[int],
-    tell: Callable[[str, float | None], None],
-) -> Float[Tensor, " neuron"] | None:
-    """The sign that each neuron of the coder's block mostly has where one of the latents fires.
-
-    None where none fires anywhere.
-    """
-    layer = coder.site.layer
-    mlp = Anatomy.of(scanner).blocks[layer].mlp
-    inner: list[Tensor] = []
-    written: list[Tensor] = []
-    found: list[Tensor] = []
-    watched = [(cast(nn.Module, mlp.down), lambda _, arguments: inner.append(arguments[0]))]
-    with hooks(before=watched, after=[(mlp.module, lambda _, __, output: written.append(output))]):
-        for number, group in enumerate(batches(trees, TOKENS_AT_ONCE)):
-            tell("reading which way neurons point", number / len(trees))
-            batch = batch_of(group)
-            scanner.resid_post(
-                batch.ids, layer, attention_mask=batch.attention_mask, position_ids=batch.position_ids
-            )
-            for row, tree in enumerate(group):
-                fires = (coder.encode(written[0][row, : len(tree)].float())[:, list(latents)] > 0).any(dim=1)
-                fires[0] = False
-                found.append(inner[0][row, : len(tree)][fires].float().cpu())
-            inner.clear()
-            written.clear()
-    activations = torch.cat(found)
-    return aligned_signs(activations) if len(activations) else None

@@ -1,12 +1,13 @@
 """The arms of the question whether erasing error latents makes a model write fewer errors, and their run.
 
 Latents come from the bundle, whose projects are not measured on, and from the harvest's training functions;
-everything that is told is measured on its test functions and on the problems. Nothing is searched: the
-strength of an erasure is given.
+everything that is told is measured on its test functions and on the problems. How hard PISCES turns latents
+round is searched on the training functions, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ace_analysis.decomposition.anatomy import Anatomy
 from ace_analysis.editing.concept import Concept
 from ace_analysis.editing.disentangler import Disentangler
 from ace_analysis.editing.pisces import PISCES
+from ace_analysis.editing.search import Grid, erasing, search
 from ace_analysis.evaluation.disentangler import Telling
 from ace_analysis.evaluation.editing import controls_of
 from ace_analysis.evaluation.editing_errors import (
@@ -24,7 +26,6 @@ from ace_analysis.evaluation.editing_errors import (
     aside,
     contrasted_latents,
     error_latents,
-    firing_signs,
     other_latents,
     planted,
     removal,
@@ -37,12 +38,14 @@ from ace_analysis.evaluation.editing_errors_measured import (
     read_sites,
     told_errors,
 )
+from ace_analysis.evaluation.editing_errors_setting import MUS, TAUS, MlpReading, read_mlp
 from ace_analysis.evaluation.editing_repair import holes_of
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.evaluation.pass_at_1 import Answerer, AnswerOptions, Problem
 from ace_analysis.features.bundle import Bundle
 from ace_analysis.features.discovery import DiscoveryOptions
 from ace_analysis.features.examples import CLEAN, Tree, TreeOptions
+from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.causal import CausalModel
 from ace_analysis.source.corpus import CodeFunction, Split
 
@@ -67,8 +70,8 @@ class ErrorOptions:
     texts: int = 16
     repairs: int = 64
     longest: int = 128
-    mu: float = 4.0
-    tau: float = 0.5
+    mus: tuple[float, ...] = MUS
+    taus: tuple[float, ...] = TAUS
     discovery: DiscoveryOptions = field(default_factory=lambda: FEW_PAIRS)
     answers: AnswerOptions = field(default_factory=AnswerOptions)
 
@@ -196,29 +199,21 @@ class _Run:
     def erasures(self, found: Disentangler) -> tuple[tuple[int, ...], dict[str, Any], list[ErrorArm]]:
         """PISCES on latents that fire more on planted bugs, and the same change at rows by chance."""
         causal, coder = self.subject.causal, found.coder
-
-        def look() -> dict[str, Any]:
-            self.telling("looking for latents of the disentangler that fire on bugs", None)
-            scanner, trees = MlpScanner.of(causal.scanner), self._trees("train", self.options.learned)
-            table = read_sites(scanner, trees, coder, self.tree_options(), self.telling)
-            latents, significant = contrasted_latents(table, self.options.limit, self.options.discovery)
-            signs = firing_signs(causal.scanner, trees, coder, latents, self.telling)
-            clean = int((table.label == CLEAN).sum())
-            return {
-                "latents": list(latents),
-                "significant": significant,
-                "bugs": len(table.bugs),
-                "clean_sites": clean,
-                "signs": None if signs is None else "".join("-" if each < 0 else "+" for each in signs),
-            }
-
-        known = self._once(f"contrast/{found.layer}", look)
-        signs = known["signs"]
+        trees = cache(lambda: self._trees("train", self.options.learned))
+        reading = cache(lambda: read_mlp(causal.scanner, trees(), found.layer, self.telling))
+        known = self._once(f"contrast/{found.layer}", lambda: self._contrast(coder, trees(), reading))
+        signs, latents = known["signs"], tuple(known["latents"])
         pointing = None if signs is None else torch.tensor([-1.0 if each == "-" else 1.0 for each in signs])
-        latents = tuple(known["latents"])
-        plan = PISCES(causal.model, coder).erase(
-            Concept.of_latents(latents), self.options.mu, self.options.tau, signs=pointing
-        )
+        plan_of = erasing(PISCES(causal.model, coder), Concept.of_latents(latents), pointing)
+        key = self._key(f"setting/{found.layer}/{latents}")
+        best = search(
+            plan_of,
+            lambda plan: reading().quality(plan, coder, latents),
+            Grid(mus=self.options.mus, taus=self.options.taus, kept=self.kept[0], key=key),
+            progress=self.telling.progress,
+            cancelled=self.telling.cancelled,
+        ).best
+        plan = plan_of(best.mu, best.tau)
         aside_ = controls_of(plan, neurons_of(causal, found.layer))
         name = f"PISCES, layer {found.layer}"
         arms = [
@@ -226,17 +221,37 @@ class _Run:
             ErrorArm(name=f"{name}, random rows", deltas=aside_["random rows"], concept=PISCES_LATENTS),
         ]
         told = {name: value for name, value in known.items() if name != "signs"}
-        return latents, told | {"rows": len(plan.deltas[0].left), **dict(plan.parameters)}, arms
+        told |= {"rows": len(plan.deltas[0].left), **dict(plan.parameters), **asdict(best.quality)}
+        return latents, told, arms
+
+    def _contrast(
+        self, coder: SparseCoder, trees: Sequence[Tree], reading: Callable[[], MlpReading]
+    ) -> dict[str, Any]:
+        """Latents that fire more on planted bugs, and which way neurons point where they do."""
+        self.telling("looking for latents of the disentangler that fire on bugs", None)
+        scanner = MlpScanner.of(self.subject.causal.scanner)
+        table = read_sites(scanner, trees, coder, self.tree_options(), self.telling)
+        latents, significant = contrasted_latents(table, self.options.limit, self.options.discovery)
+        signs = reading().signs(coder, latents)
+        return {
+            "latents": list(latents),
+            "significant": significant,
+            "bugs": len(table.bugs),
+            "clean_sites": int((table.label == CLEAN).sum()),
+            "signs": None if signs is None else "".join("-" if each < 0 else "+" for each in signs),
+        }
 
     def _once(self, what: str, run: Any) -> Any:
-        ledger, name = self.kept
-        about = {n: v for n, v in asdict(self.options).items() if n in ("learned", "mutants", "limit")}
-        key = f"{name}/{what}/{about}"
+        ledger, key = self.kept[0], self._key(what)
         known = ledger.get(key)
         if known is None:
             known = run()
             ledger.put(key, known)
         return known
+
+    def _key(self, what: str) -> str:
+        about = {n: v for n, v in asdict(self.options).items() if n in ("learned", "mutants", "limit")}
+        return f"{self.kept[1]}/{what}/{about}"
 
 
 def neurons_of(causal: CausalModel, layer: int) -> int:

@@ -41,11 +41,6 @@ def test_problems_to_solve_need_a_folder(tmp_path: Path) -> None:
     assert code == 2 and "expected a folder with problems to solve 3 of" in err
 
 
-def test_error_latents_are_erased_at_one_setting(tmp_path: Path) -> None:
-    code, _, err = run(str(tmp_path), "--errors", "--mu", "4,7", "--quiet")
-    assert code == 2 and "expected one mu and one tau" in err
-
-
 def test_errors_without_functions_say_what_to_run(tmp_path: Path) -> None:
     code, out, err = run(str(tmp_path), "--errors", "--quiet")
     assert code == 2 and not out and "expected the functions of a harvest" in err

@@ -19,7 +19,6 @@ from ace_analysis.evaluation.editing_errors import (
     choices_of,
     contrasted_latents,
     error_latents,
-    firing_signs,
     other_latents,
     removal,
     trees_of,
@@ -153,13 +152,3 @@ def test_a_latent_that_fires_on_bugs_alone_is_found(
     none = replace(table, latents=tuple(0 * each for each in table.latents))
     with pytest.raises(InputError, match="expected latents that fire more on"):
         contrasted_latents(none, 3, FEW_PAIRS)
-
-
-def test_signs_are_those_of_the_neurons_where_the_latents_fire(
-    causal: CausalModel, few_functions: list[CodeFunction]
-) -> None:
-    trees = trees_of(few_functions, causal.tokenizer, TREE, 3)
-    signs = firing_signs(causal.scanner, trees, mlp_coder(), (1, 2), lambda *_: None)
-    assert signs is not None and set(signs.tolist()) == {-1.0, 1.0}
-    silent = replace(mlp_coder(), threshold=torch.full((24,), 1e9))
-    assert firing_signs(causal.scanner, trees, silent, (1, 2), lambda *_: None) is None

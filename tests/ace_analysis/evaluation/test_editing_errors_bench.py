@@ -30,6 +30,8 @@ FEW = ErrorOptions(
     mutants=6,
     texts=3,
     longest=200,
+    mus=(0.0, 2.0),
+    taus=(0.5,),
     discovery=DiscoveryOptions(max_density=1.0, min_firing=1, min_pairs=10**9, resamples=0),
     answers=AnswerOptions(max_new_tokens=3, rows=2),
 )
@@ -97,6 +99,8 @@ def test_arms_are_told_beside_the_model_as_it_is(
     assert behind["detection"] == arms["as it is"]["detection"] and behind["activation_fall"] is not None
     assert all(each["pass_at_1"]["problems"] == 2 for each in arms.values())
     assert all(torch.equal(v, before[n]) for n, v in subject.causal.model.state_dict().items())
+    assert told["pisces"]["mu"] in (0, 2) and told["pisces"]["tau"] == 0.5
+    assert 0 <= told["pisces"]["efficacy"] <= 1
     assert len(told["pisces"]["latents"]) == 2 and told["latents"]["all"] == [0, 1]
 
 
