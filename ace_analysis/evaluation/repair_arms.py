@@ -28,10 +28,11 @@ from ace_analysis.steering.vector import SteeringVector
 from ace_analysis.steering.writing import RowPlan, Writer, WritingOptions, Written
 
 Prompt = Literal["unsteered", "told", "asked"]
-"""A gap to fill; the same, told in a comment what stood there; the whole text, with a request to mend it."""
+"""A gap to fill; the same, told in a comment what stood there; a request to mend the whole text, whose answer
+has got as far as the line."""
 VERSION = 1
 """Rises when an arm offers something else than before for the same names and numbers."""
-_ASK = "The line marked with BUG is wrong. Write it as it has to be, and nothing else."
+_ASK = "The line marked with BUG is wrong. Write the whole program again with this line as it has to be."
 _MARK = "  # BUG"
 
 
@@ -75,6 +76,8 @@ class WrittenArm:
     @property
     def identity(self) -> str:
         how = (VERSION, self.name, self.count, self.temperature, self.seed, self.causal.info.fingerprint)
+        if self.prompt == "asked":
+            how = (*how, _ASK)
         if self.steering is None:
             return repr(how)
         vector, gate = self.steering.vector, self.steering.gate
@@ -213,14 +216,15 @@ def pipeline_identity(engine: Engine) -> str:
 
 
 def asking_prompt(tokenizer: CodeTokenizer, text: str, line: int) -> list[int]:
-    """The whole text with a line marked as wrong, and the request to write it right, up to its indentation.
+    """The whole text with a line marked as wrong, the request to write it right, and the answer up to it.
 
-    As turns of a conversation where the vocabulary has the marks of turns (ChatML), else as plain text.
+    Asked for a line alone, an instructed model begins with the function's first one, which mends nothing. As
+    turns of a conversation where the vocabulary has the marks of turns (ChatML), else as plain text.
     """
     span = line_span(text, line)
-    indent = text[text.rfind("\n", 0, span.start) + 1 : span.start]
+    before = text[: span.start].lstrip("\n")
     marked = (text[: span.end] + _MARK + text[span.end :]).strip("\n")
-    request, answer = f"{_ASK}\n```python\n{marked}\n```", f"```python\n{indent}"
+    request, answer = f"{_ASK}\n```python\n{marked}\n```", f"```python\n{before}"
     start, end = tokenizer.id_of("<|im_start|>"), tokenizer.id_of("<|im_end|>")
     if start is None or end is None:
         return tokenizer.encode(f"{request}\n\n{answer}").ids

@@ -107,12 +107,13 @@ def test_arms_that_write_together_offer_what_each_does_alone_and_read_the_prompt
     assert len(prompts) == 2
 
 
-def test_asking_shows_the_line_with_a_mark_and_ends_at_its_indentation(causal):
+def test_asking_shows_the_line_with_a_mark_and_the_answer_has_got_as_far_as_it(causal):
     prompt = asking_prompt(causal.tokenizer, TEXT, LINE)
     assert prompt.count(causal.tokenizer.id_of("<|im_start|>")) == 2
     text = causal.tokenizer.decode(prompt)
     assert "        total -= item  # BUG\n    return total\n" in text
-    assert text.endswith("```python\n        ")
+    before = TEXT.split("\n        total -= item")[0]
+    assert text.endswith(f"```python\n{before}\n        ")
 
 
 def test_asking_is_plain_text_where_there_are_no_turns(tiny_gemma2):
