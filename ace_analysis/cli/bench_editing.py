@@ -13,6 +13,7 @@ from rich.table import Table
 from ace_analysis.cli.pulling import PullReporter
 
 WIDEST = 200
+REPAIRS = 64
 HEADINGS = {
     "probability_fall": "less likely",
     "activation_fall": "latents less active",
@@ -32,6 +33,13 @@ ERROR_HEADINGS = {
     "pass_at_1/difference": "difference",
 }
 
+BEHAVIOUR = {
+    "pass_at_1/pass_at_1": "pass@1",
+    "pass_at_1/difference": "difference",
+    "repair/own/filled": "line mended",
+    "repair/own/preferred": "right line likelier",
+}
+
 HarvestFolder = Annotated[
     Path,
     typer.Argument(metavar="HARVEST", help="A folder of `ace train harvest`; its functions are run."),
@@ -46,16 +54,19 @@ Kind = Annotated[
 ]
 Problems = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER", help="With --errors: holds clean_mbpp.jsonl, problems with tests; runs them."
-    ),
+    typer.Option(metavar="FOLDER", help="Holds clean_mbpp.jsonl, problems with tests; runs them."),
 ]
 PassAt1 = Annotated[int, typer.Option("--pass-at-1", min=0, help="Problems to solve; 0: none.")]
 Pisces = Annotated[
     bool, typer.Option(help="With --errors: PISCES on latents of the disentangler too; takes twice as long.")
 ]
 Repairs = Annotated[
-    int, typer.Option(min=0, help="With --errors: planted bugs whose line is filled in anew; 0: none.")
+    int | None,
+    typer.Option(
+        min=0,
+        help="Planted bugs whose line is filled in anew; 0: none.",
+        show_default="64 with --errors, 0 with --word",
+    ),
 ]
 Functions = Annotated[
     int, typer.Option(min=1, help="With --errors: functions with mutants to look in, and to measure on.")
@@ -89,7 +100,7 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
     problems: Problems = None,
     pass_at_1: PassAt1 = 0,
     functions: Functions = 24,
-    repairs: Repairs = 64,
+    repairs: Repairs = None,
     pisces: Pisces = True,
     disentangler: Folder = None,
     latents: Latents = 5,
@@ -111,8 +122,9 @@ def editing_command(  # noqa: PLR0913 - a command's parameters are its options
         raise typer.BadParameter("expected --word or --errors, to say what is to go", param_hint="--word")
     common = {"harvest": harvest, "disentangler": disentangler, "latents": latents, "texts": texts}
     common |= {"mus": _numbers(mu, "--mu"), "taus": _numbers(tau, "--tau"), "longest": longest, "keep": keep}
-    about = {"kinds": tuple(kind or ()), "functions": functions, "problems": problems, "count": pass_at_1}
-    about |= {"pisces": pisces, "repairs": repairs}
+    common |= {"problems": problems, "count": pass_at_1}
+    common |= {"repairs": repairs if repairs is not None else REPAIRS * errors}
+    about = {"kinds": tuple(kind or ()), "functions": functions, "pisces": pisces}
     measured = _measured(common | (about if errors else {"words": tuple(word or ())}), errors, quiet)
     if as_json:
         typer.echo(json.dumps(measured, indent=2))
@@ -146,6 +158,9 @@ def _tell(measured: Mapping[str, Any]) -> None:
     )
     rows = {name: [_cell(arm[key]) for key in HEADINGS] for name, arm in measured["arms"].items()}
     _print(title, list(HEADINGS.values()), rows)
+    if behaviour := measured.get("behaviour"):
+        rows = {name: [_errors_cell(arm, key) for key in BEHAVIOUR] for name, arm in behaviour.items()}
+        _print("what it still does", list(BEHAVIOUR.values()), rows)
 
 
 def _tell_errors(measured: Mapping[str, Any]) -> None:

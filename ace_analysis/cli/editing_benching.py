@@ -1,26 +1,40 @@
 """What `ace bench editing` runs, told as plain data."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ace_analysis.editing.concept import token_spellings
+from ace_analysis.editing.deltas import RowDelta
 from ace_analysis.editing.disentangler import Disentangler, find_disentangler, load_disentangler
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.coders import Harvests
 from ace_analysis.evaluation.corpora import functions_file, read_functions
 from ace_analysis.evaluation.disentangler import Telling
+from ace_analysis.evaluation.editing_behaviour import behaviour_of
 from ace_analysis.evaluation.editing_concept import ConceptOptions, measure_concept
+from ace_analysis.evaluation.editing_errors import planted
 from ace_analysis.evaluation.editing_errors_bench import ErrorOptions, Subject, bench_errors
+from ace_analysis.evaluation.editing_errors_measured import ErrorBench, Material
+from ace_analysis.evaluation.editing_repair import Hole, holes_of
 from ace_analysis.evaluation.ledger import Ledger
-from ace_analysis.evaluation.pass_at_1 import read_problems
+from ace_analysis.evaluation.pass_at_1 import Answerer, read_problems
 from ace_analysis.features.bundle import Bundle, find_bundle
+from ace_analysis.features.examples import TreeOptions
 from ace_analysis.model.causal import CausalModel, load_causal
 from ace_analysis.settings import cache_dir, load_settings
 from ace_analysis.source.corpus import CodeFunction, Split
 
 Progress = Callable[[str, float | None], None]
+Beyond = Callable[[Mapping[str, Sequence[RowDelta]]], dict[str, Any]]
+
+
+def check_problems(folder: Path | None, count: int) -> None:
+    """Refuse to ask for problems that are nowhere, with an InputError."""
+    if count and folder is None:
+        raise InputError(f"expected a folder with problems to solve {count} of, got none: --problems")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +50,13 @@ class EditingRequest:
     texts: int = 24
     longest: int = 128
     keep: Path | None = None
+    problems: Path | None = field(default=None, repr=False)
+    count: int = field(default=0, repr=False)
+    repairs: int = field(default=0, repr=False)
+    """These don't change what is measured of the words, so they are not in the name that it is kept under."""
+
+    def __post_init__(self) -> None:
+        check_problems(self.problems, self.count)
 
     def options(self) -> ConceptOptions:
         default = ConceptOptions()
@@ -70,9 +91,25 @@ def run_editing(request: EditingRequest, progress: Progress, cancelled: Callable
         splits,
         request.options(),
         (ledger, key),
-        Telling(progress, cancelled),
+        telling := Telling(progress, cancelled),
+        _beyond(request, causal, ledger, telling),
     )
     return {"model": causal.info.name, "fingerprint": found.fingerprint, "layer": found.layer, **told}
+
+
+def _beyond(request: EditingRequest, causal: CausalModel, ledger: Ledger, telling: Telling) -> Beyond | None:
+    """What measures problems solved and lines mended, where any are asked for."""
+    problems = read_problems(request.problems, request.count) if request.problems is not None else []
+    tree, holes = TreeOptions(mutants=ErrorOptions().mutants), list[Hole]()
+    if request.repairs:
+        functions = _functions(request.harvest, "test")
+        both = planted(functions, causal.tokenizer, tree, ErrorOptions().functions)
+        holes = holes_of([function for function, _ in both], tree, request.repairs)
+    if not problems and not holes:
+        return None
+    material = Material(trees=(), tree=tree, texts=(), longest=0, problems=problems, holes=holes)
+    key = f"behaviour/{causal.info.fingerprint[:16]}/{request.harvest}"
+    return partial(behaviour_of, ErrorBench(causal, material, Answerer(causal), ledger, key, telling))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +132,7 @@ class ErrorRequest:
     keep: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.count and self.problems is None:
-            raise InputError(
-                f"expected a folder with problems to solve {self.count} of, got none: --problems"
-            )
+        check_problems(self.problems, self.count)
 
     def options(self) -> ErrorOptions:
         default = ErrorOptions()

@@ -5,7 +5,7 @@ erasure stand the removal of the same latents' common direction from the same ML
 change at rows and along directions by chance.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -59,11 +59,13 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
     options: ConceptOptions,
     kept: tuple[Ledger, str],
     telling: Telling,
+    beyond: Callable[[Mapping[str, Sequence[RowDelta]]], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Search on the first split's shards, report on the second's.
 
     Args:
         kept: where results are kept, and under which name.
+        beyond: what else is measured of the arms; it is told as "behaviour".
 
     Raises:
         InputError: too few texts hold the tokens, or no latent writes them.
@@ -90,6 +92,7 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
         "rows": len(plan.deltas[0].left),
         "searched": [asdict(each) | {"score": each.quality.score} for each in tried],
         **reported,
+        **({} if beyond is None else {"behaviour": beyond(arms)}),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ace_analysis.cli import app
-from ace_analysis.cli.bench_editing import ERROR_HEADINGS, HEADINGS, _cell, _errors_cell, _tell_errors
+from ace_analysis.cli.bench_editing import ERROR_HEADINGS, HEADINGS, _cell, _errors_cell, _tell, _tell_errors
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -36,8 +36,9 @@ def test_words_or_errors_are_erased_and_not_both(tmp_path: Path) -> None:
         assert code == 2 and "expected --word or --errors" in err
 
 
-def test_problems_to_solve_need_a_folder(tmp_path: Path) -> None:
-    code, _, err = run(str(tmp_path), "--errors", "--pass-at-1", "3", "--quiet")
+@pytest.mark.parametrize("what", [["--errors"], ["--word", "np"]])
+def test_problems_to_solve_need_a_folder(tmp_path: Path, what: list[str]) -> None:
+    code, _, err = run(str(tmp_path), *what, "--pass-at-1", "3", "--quiet")
     assert code == 2 and "expected a folder with problems to solve 3 of" in err
 
 
@@ -60,6 +61,22 @@ def test_what_erased_errors_do_is_told_in_a_table(capsys: pytest.CaptureFixture[
     assert "10.00% to 50.00%" in shown and all(each in shown for each in ("as it is", "pass@1"))
     assert _errors_cell(arm, "detection/others/pair") == _errors_cell(arm, "activation_fall") == "-"
     assert "detection/own/pair" in ERROR_HEADINGS
+
+
+def test_what_a_model_still_does_has_a_table_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    share = {"value": 0.25, "low": 0.1, "high": 0.5}
+    measured = {
+        "concept": {"concept": "np", "latents": [1]},
+        "texts": {"places": 3, "with": 2, "without": 4},
+        "arms": {"PISCES": dict.fromkeys(HEADINGS, share)},
+        **{"mu": 4.0, "tau": 0.5, "rows": 7},
+    }
+    _tell(measured)
+    assert "still does" not in capsys.readouterr().out
+    repair = {"own": {"filled": share, "preferred": share}}
+    _tell(measured | {"behaviour": {"PISCES": {"repair": repair}}})
+    shown = capsys.readouterr().out
+    assert "what it still does" in shown and "line mended" in shown and shown.count("25.00%") == 6
 
 
 def test_a_cell_tells_its_interval_where_there_is_one() -> None:

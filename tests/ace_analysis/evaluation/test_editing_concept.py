@@ -73,6 +73,23 @@ def test_it_searches_reports_and_keeps_what_it_measured(
     assert measure_concept(*run, (Ledger(tmp_path / "kept.jsonl"), "c"), Telling()) == told
 
 
+def test_what_else_is_measured_gets_the_arms_and_is_told(
+    model: Any, token: int, harvested: Any, tmp_path: Path
+) -> None:
+    shards = sorted(harvested.folder.glob("shard-*"))
+    told = measure_concept(
+        model,
+        coder(model, token),
+        [token],
+        (shards, shards),
+        replace(FEW, setting=(5.0, 0.5)),
+        (Ledger(tmp_path / "kept.jsonl"), "c"),
+        Telling(),
+        lambda arms: {name: len(deltas) for name, deltas in arms.items()},
+    )
+    assert told["behaviour"] == dict.fromkeys(told["arms"], 1)
+
+
 def test_a_given_setting_is_not_searched(model: Any, token: int, harvested: Any, tmp_path: Path) -> None:
     shards = sorted(harvested.folder.glob("shard-*"))
     options = replace(FEW, setting=(5.0, 0.5))
