@@ -32,8 +32,7 @@ Prompt = Literal["unsteered", "told", "asked"]
 has got as far as the line."""
 VERSION = 1
 """Rises when an arm offers something else than before for the same names and numbers."""
-_ASK = "The line marked with BUG is wrong. Write the whole program again with this line as it has to be."
-_MARK = "  # BUG"
+_ASK = "In this program the line `{line}` is wrong. Write the whole program again with that line corrected."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,8 +90,10 @@ class WrittenArm:
         prompt = self.asked_with(text, line)
         plans = [RowPlan(), *[RowPlan(temperature=self.temperature)] * (self.count - 1)]
         with self._steered(len(prompt) - 1):
-            rows = _rows(self.causal, prompt, plans, self.seed, _line(text, line))
-        return _texts(text, line, rows)
+            if self.prompt != "asked":
+                return _texts(text, line, _rows(self.causal, prompt, plans, self.seed, _line(text, line)))
+            rows = _rows(self.causal, prompt, plans, self.seed, text.split("\n")[line])
+            return _texts(text, line, [replace(row, text=row.text.lstrip()) for row in rows])
 
     def plans(self) -> list[RowPlan]:
         """What each of its lines is written with, where arms write together; seeds are those of it alone."""
@@ -179,7 +180,7 @@ def _rows(
 def _texts(text: str, line: int, rows: Sequence[Written]) -> list[str]:
     """A text with each row in place of a line, each once."""
     span = line_span(text, line)
-    lines = dict.fromkeys(_without_mark(row.text) for row in rows if row.finished)
+    lines = dict.fromkeys(row.text.rstrip() for row in rows if row.finished)
     return [text[: span.start] + each + text[span.end :] for each in lines]
 
 
@@ -216,15 +217,16 @@ def pipeline_identity(engine: Engine) -> str:
 
 
 def asking_prompt(tokenizer: CodeTokenizer, text: str, line: int) -> list[int]:
-    """The whole text with a line marked as wrong, the request to write it right, and the answer up to it.
+    """The whole text, the request to write it again with a line corrected, and the answer up to that line.
 
-    Asked for a line alone, an instructed model begins with the function's first one, which mends nothing. As
+    Asked for a line alone, an instructed model begins with the function's first one, which mends nothing. The
+    line's indentation is left to it: behind spaces that end a prompt, a word comes with one space more. As
     turns of a conversation where the vocabulary has the marks of turns (ChatML), else as plain text.
     """
     span = line_span(text, line)
-    before = text[: span.start].lstrip("\n")
-    marked = (text[: span.end] + _MARK + text[span.end :]).strip("\n")
-    request, answer = f"{_ASK}\n```python\n{marked}\n```", f"```python\n{before}"
+    before = text[: text.rfind("\n", 0, span.start) + 1].lstrip("\n")
+    request = _ASK.format(line=text[span.start : span.end])
+    request, answer = f"{request}\n```python\n{text.strip(chr(10))}\n```", f"```python\n{before}"
     start, end = tokenizer.id_of("<|im_start|>"), tokenizer.id_of("<|im_end|>")
     if start is None or end is None:
         return tokenizer.encode(f"{request}\n\n{answer}").ids
@@ -232,7 +234,3 @@ def asking_prompt(tokenizer: CodeTokenizer, text: str, line: int) -> list[int]:
         tokenizer.encode(part).ids[1:] for part in (f"user\n{request}", f"assistant\n{answer}", "\n")
     )
     return [start, *user, end, *newline, start, *assistant]
-
-
-def _without_mark(line: str) -> str:
-    return line.rstrip().removesuffix(_MARK.strip()).rstrip()

@@ -107,17 +107,23 @@ def test_arms_that_write_together_offer_what_each_does_alone_and_read_the_prompt
     assert len(prompts) == 2
 
 
-def test_asking_shows_the_line_with_a_mark_and_the_answer_has_got_as_far_as_it(causal):
+def test_asking_names_the_line_and_the_answer_has_got_as_far_as_it(causal):
     prompt = asking_prompt(causal.tokenizer, TEXT, LINE)
     assert prompt.count(causal.tokenizer.id_of("<|im_start|>")) == 2
     text = causal.tokenizer.decode(prompt)
-    assert "        total -= item  # BUG\n    return total\n" in text
-    before = TEXT.split("\n        total -= item")[0]
-    assert text.endswith(f"```python\n{before}\n        ")
+    assert "the line `total -= item` is wrong" in text and text.count("        total -= item\n") == 1
+    before = TEXT.split("        total -= item")[0]
+    assert text.endswith(f"```python\n{before}") and before.endswith("\n")
+
+
+def test_a_line_that_was_asked_for_stands_where_the_old_one_did(causal):
+    for offered in WrittenArm(causal=causal, count=4, prompt="asked").offer(TEXT, LINE):
+        line = offered.split("\n")[LINE]
+        assert line.startswith(" " * 8) and not line[8:].startswith(" ")
 
 
 def test_asking_is_plain_text_where_there_are_no_turns(tiny_gemma2):
     tokenizer = load_causal(str(tiny_gemma2), device="cpu", dtype="float32").tokenizer
     prompt = asking_prompt(tokenizer, TEXT, LINE)
     assert prompt[0] == tokenizer.prefix_id
-    assert "        total -= item  # BUG\n" in tokenizer.decode(prompt)
+    assert "the line `total -= item` is wrong" in tokenizer.decode(prompt)
