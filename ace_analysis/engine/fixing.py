@@ -32,8 +32,8 @@ LEAST_GAIN = 0.0
 
 LEAST_GAIN_UNASKED = 4.0
 """The same where only the model says so: the least that breaks under one right program in a hundred. On the
-validation halves, of 184 right programs 8 are made wrong without it and without `LEAST_SCORE_UNASKED`, 2 with 3
-nats and 1 with 4; of 15 right first fixes of bugs that are found, 14 are left."""
+validation halves, of 184 right programs 8 are made wrong without it and without `LEAST_SCORE_UNASKED`, 2
+with 3 nats and 1 with 4; of 15 right first fixes of bugs that are found, 14 are left."""
 
 LEAST_SCORE_UNASKED = 6.0
 """Nats that the ranking has to give it there, all opinions together. It loses none of those 14, the lowest
