@@ -124,6 +124,7 @@ class Fixer:
             most_fixes=options.most if options.test is None else MOST_TESTED,
             least_gain=LEAST_GAIN_UNASKED if unasked else LEAST_GAIN,
             least_score=LEAST_SCORE_UNASKED if unasked else -inf,
+            most_weighed=RepairOptions().most_weighed if options.test is None else MOST_TESTED,
         )
         # A line that was named is the line that is wrong, not the whole statement that goes on behind it.
         level = options.level or (Level.LINE if isinstance(place, int) else None)

@@ -12,7 +12,7 @@
     candidates.py  small edits of a line: edits.py, token_edits.py, expression_edits.py
     bounds.py      how likely an edit can be at most, before it is read
     token_tree.py  branches of one text, read once
-    gates.py       what costs no pass of the model     scope_pass.py: what costs one
+    gates.py       what costs no pass of the model     scope_pass.py: what costs two
     opinion.py     what candidates are ranked by
     user_tests.py  the user's own command as the last word
 

@@ -1,8 +1,9 @@
 """From a wrong place to texts that could replace it: candidates from several sources, gates, one ranking.
 
 Everything that is written anew and every small edit of the line is scored by one model with one prompt in its
-cache, in few passes. Then the gates of `gates.py`, one pass over the scope (`scope_pass.py`) for the best of
-what is left, its gates, and the ranking. What fails a gate is never offered, however likely it is.
+cache, in few passes. Then the gates of `gates.py`; for the best of what is left the error scores of the scope
+with them in it, for the best of those its likelihood (`scope_pass.py`), and the ranking. What fails a gate is
+never offered, however likely it is.
 """
 
 from collections.abc import Callable, Sequence

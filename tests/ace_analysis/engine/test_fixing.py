@@ -103,6 +103,8 @@ def test_where_only_the_model_finds_fault_a_fix_has_to_gain_more(
     shown.fix(document, finding.span, options=test)
     shown.fix(document, LINE)
     hidden.fix(document, finding.span)
+    few = RepairOptions().most_weighed
+    assert [plan.most_weighed for plan in seen] == [few, seen[1].most_fixes, few, few]
     assert [plan.least_score for plan in seen] == [LEAST_SCORE_UNASKED, -inf, -inf, -inf]
     gains = [plan.least_gain for plan in seen]
     assert gains == [LEAST_GAIN_UNASKED, -1e9, -1e9, -1e9] and LEAST_GAIN_UNASKED > LEAST_GAIN
