@@ -1,5 +1,6 @@
 """What `ace bench editing` runs, told as plain data."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -100,15 +101,16 @@ def run_editing(request: EditingRequest, progress: Progress, cancelled: Callable
 def _beyond(request: EditingRequest, causal: CausalModel, ledger: Ledger, telling: Telling) -> Beyond | None:
     """What measures problems solved and lines mended, where any are asked for."""
     problems = read_problems(request.problems, request.count) if request.problems is not None else []
-    tree, holes = TreeOptions(mutants=ErrorOptions().mutants), list[Hole]()
+    tree, holes, given = TreeOptions(mutants=ErrorOptions().mutants), list[Hole](), ""
     if request.repairs:
         functions = _functions(request.harvest, "test")
+        given = identity_of(functions)
         both = planted(functions, causal.tokenizer, tree, ErrorOptions().functions)
         holes = holes_of([function for function, _ in both], tree, request.repairs)
     if not problems and not holes:
         return None
     material = Material(trees=(), tree=tree, texts=(), longest=0, problems=problems, holes=holes)
-    key = f"behaviour/{causal.info.fingerprint[:16]}/{request.harvest}"
+    key = f"behaviour/{causal.info.fingerprint[:16]}/{given}"
     return partial(behaviour_of, ErrorBench(causal, material, Answerer(causal), ledger, key, telling))
 
 
@@ -155,6 +157,7 @@ def run_errors(request: ErrorRequest, progress: Progress, cancelled: Callable[[]
     functions: dict[Split, list[CodeFunction]] = {
         split: _functions(request.harvest, split) for split in splits
     }
+    given = identity_of([each for split in splits for each in functions[split]])
     problems = read_problems(request.problems, request.count) if request.problems is not None else []
     settings = load_settings(Path.cwd())
     progress(f"loading {settings.model.name}", None)
@@ -168,10 +171,18 @@ def run_errors(request: ErrorRequest, progress: Progress, cancelled: Callable[[]
         Subject(causal, bundle, found),
         (functions, problems),
         request.options(),
-        (_ledger(request.keep), f"errors/{causal.info.fingerprint[:16]}/{bundle.identity()[:16]}"),
+        (_ledger(request.keep), f"errors/{causal.info.fingerprint[:16]}/{bundle.identity()[:16]}/{given}"),
         Telling(progress, cancelled),
     )
     return {"model": causal.info.name, "fingerprint": causal.info.fingerprint, **told}
+
+
+def identity_of(functions: Sequence[CodeFunction]) -> str:
+    """The same for the same functions in the same order: what was measured of others is not theirs."""
+    digest = hashlib.sha256()
+    for each in functions:
+        digest.update(repr((each.project, each.path, each.header, each.text)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _functions(harvest: Path, split: Split) -> list[CodeFunction]:

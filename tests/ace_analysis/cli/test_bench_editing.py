@@ -1,5 +1,6 @@
 """What the bench of editing says of requests that can't be run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from typer.testing import CliRunner
 
 from ace_analysis.cli import app
 from ace_analysis.cli.bench_editing import ERROR_HEADINGS, HEADINGS, _cell, _errors_cell, _tell, _tell_errors
+from ace_analysis.cli.editing_benching import identity_of
+from ace_analysis.source.corpus import CodeFunction
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -45,6 +48,13 @@ def test_problems_to_solve_need_a_folder(tmp_path: Path, what: list[str]) -> Non
 def test_errors_without_functions_say_what_to_run(tmp_path: Path) -> None:
     code, out, err = run(str(tmp_path), "--errors", "--quiet")
     assert code == 2 and not out and "expected the functions of a harvest" in err
+
+
+def test_what_is_kept_of_functions_is_kept_of_these_only() -> None:
+    one = CodeFunction(project="p", path="a.py::f", text="def f():\n    return 1\n", header="")
+    other = replace(one, text="def f():\n    return 2\n")
+    assert identity_of([one, other]) == identity_of([one, other])
+    assert len({identity_of(each) for each in ([one], [other], [one, other], [other, one])}) == 4
 
 
 def test_what_erased_errors_do_is_told_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
