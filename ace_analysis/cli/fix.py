@@ -102,6 +102,7 @@ def fix_command(  # noqa: PLR0913 - a command's parameters are its options
         path=path,
         line=line,
         settings=settings,
+        writes=apply,
         candidates=candidates,
         test=TestCommand(command=chosen.test, seconds=chosen.test_seconds) if decides else None,
     )

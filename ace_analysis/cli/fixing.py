@@ -20,7 +20,7 @@ from ace_analysis.report.finding import Finding
 from ace_analysis.report.repair import Fix
 from ace_analysis.settings import EngineSettings
 from ace_analysis.source.document import CodeDocument, TextSpan
-from ace_analysis.source.replacing import SourceFile
+from ace_analysis.source.replacing import SourceFile, check_writable
 
 if TYPE_CHECKING:
     from ace_analysis.engine import FixOptions
@@ -40,11 +40,15 @@ class TestCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixPlan:
-    """One file, the line (from 1) that is wrong in it or None, and how it is repaired."""
+    """One file, the line (from 1) that is wrong in it or None, and how it is repaired.
+
+    `writes`: the file will be written to, so one that is read-only is refused before there is any work in it.
+    """
 
     path: Path
     line: int | None
     settings: EngineSettings
+    writes: bool = False
     candidates: int | None = None
     most: int = 5
     test: TestCommand | None = None
@@ -129,6 +133,7 @@ def fixes_of(plan: FixPlan, load: LoadRepairer, cancelled: Callable[[], bool], p
     """Fixes of the line, or of the finding with the highest score for which there are any.
 
     Raises:
+        StorageError: a read-only file that will be written to.
         InputError: a file that can't be read, a line that it doesn't have or that is empty, or a command for
             the tests that can't be started: told before a model is loaded.
         Cancelled: soon after `cancelled()` has become true.
@@ -158,9 +163,12 @@ def _read(plan: FixPlan) -> SourceFile:
     try:
         if plan.path.is_dir():
             raise InputError("expected a file, got a folder; name a file in it")
-        return SourceFile.read(plan.path, plan.settings.check.max_file_bytes)
+        source = SourceFile.read(plan.path, plan.settings.check.max_file_bytes)
     except InputError as error:
         raise InputError(f"{plan.path}: {error}") from error
+    if plan.writes:
+        check_writable(plan.path)
+    return source
 
 
 def _check_line(document: CodeDocument, plan: FixPlan) -> None:

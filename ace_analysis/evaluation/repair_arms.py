@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import ace_analysis.engine.fixing
 import ace_analysis.steering
 from ace_analysis.engine import Engine
 from ace_analysis.model.causal import CausalModel
@@ -206,7 +207,8 @@ class ShippedArm:
 def pipeline_identity(engine: Engine) -> str:
     """All that the engine's fixes depend on: weights, bundle, settings, vectors, and the code itself."""
     digest = hashlib.sha256()
-    for path in sorted(Path(ace_analysis.steering.__file__).parent.glob("*.py")):
+    parts = sorted(Path(ace_analysis.steering.__file__).parent.glob("*.py"))
+    for path in (*parts, Path(ace_analysis.engine.fixing.__file__)):
         digest.update(path.read_bytes())
     shipped = shipped_steering(engine.bundle, engine.settings.steering)
     about = (engine.scanner.info.fingerprint, engine.bundle.identity(), str(engine.scanner.info.dtype))

@@ -20,6 +20,12 @@ from ace_analysis.source.reading import decode_source, encoding_of, read_bytes
 ANYONE_WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
+def check_writable(path: Path) -> None:
+    """Raises StorageError for a file that is marked as read-only; OSError for one that is not there."""
+    if not path.resolve().stat().st_mode & ANYONE_WRITES:
+        raise StorageError(f"{path}: is read-only, nothing was written; make it writable first")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """A file as it was read: its bytes, and the text that they are (without a byte order mark)."""
@@ -46,8 +52,7 @@ class SourceFile:
         part = ""
         try:
             # To replace a file takes the right to write to its folder alone; the file's own mark counts here.
-            if not target.stat().st_mode & ANYONE_WRITES:
-                raise StorageError(f"{self.path}: is read-only, nothing was written; make it writable first")
+            check_writable(self.path)
             descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             with os.fdopen(descriptor, "wb") as file:
                 file.write(new)

@@ -42,7 +42,7 @@ def region_of(text: str, span: TextSpan, level: Level | None = None) -> Region:
     """The smallest region that holds the span; by default its line, or the statement that goes on over it.
 
     Raises:
-        InputError: the span is outside the text or on nothing but white space.
+        InputError: the span is outside the text, or on nothing but white space, a comment or a docstring.
     """
     if span.end > len(text):
         raise InputError(f"expected a span within {len(text)} code points, got {span.start}..{span.end}")
@@ -58,12 +58,22 @@ def region_of(text: str, span: TextSpan, level: Level | None = None) -> Region:
         found = next((node for node in nodes if node.type in _COMPOUND), None)
         if found is not None:
             return Region(TextSpan(found.start, found.end), level)
+    _check_code(text, lines)
     whole = next((node for node in _around(text, lines) if _is_simple(node)), None)
     if level is not Level.LINE and whole is not None and "\n" in text[whole.start : whole.end]:
         return Region(TextSpan(whole.start, whole.end), Level.STATEMENT)
     if "\n" in text[lines.start : lines.end]:
         return Region(lines, Level.BLOCK)
     return Region(lines, Level.LINE)
+
+
+def _check_code(text: str, lines: TextSpan) -> None:
+    """Comments and docstrings say nothing that a test or an error score could tell right from wrong."""
+    kinds = [node.type for node in _around(text, lines)]
+    is_docstring = "string" in kinds and kinds[kinds.index("string") + 1] == "expression_statement"
+    if kinds[0] == "comment" or is_docstring:
+        kind = "a docstring" if is_docstring else "a comment"
+        raise InputError(f"expected a place with code on it, got {kind}; name another line")
 
 
 def _lines_of(text: str, span: TextSpan) -> TextSpan:

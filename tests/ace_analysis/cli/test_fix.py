@@ -223,6 +223,15 @@ def test_an_empty_line_is_told_before_a_model_is_loaded(
     assert done.exit_code == 2 and "m.py:2: expected a line with code" in done.err and not repairer.loads
 
 
+def test_a_read_only_file_is_refused_before_a_model_is_loaded(
+    ace: Callable[..., Done], file: Path, repairer: FakeRepairer
+) -> None:
+    file.chmod(0o444)
+    done = ace(file.name, "--apply")
+    assert done.exit_code == 2 and "is read-only, nothing was written" in done.err and not repairer.loads
+    assert ace(file.name).exit_code == 0 and file.read_text() == TEXT
+
+
 def test_a_folder_is_no_file(ace: Callable[..., Done], file: Path) -> None:
     assert "expected a file, got a folder; name a file in it" in ace(".").err
 

@@ -70,6 +70,38 @@ def test_an_empty_line_has_nothing_to_write(place: TextSpan) -> None:
         region_of("\n\n   \n", place)
 
 
+PROSE = '''"""About."""
+
+
+def f(a):  # code, too
+    """First line.
+
+    Second line.
+    """
+    # A remark.
+    return f"""
+    {a}
+    """
+'''
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [("About", "docstring"), ("First", "docstring"), ("Second", "docstring"), ("remark", "comment")],
+)
+@pytest.mark.parametrize("level", [None, Level.LINE])
+def test_prose_has_no_code_to_write_anew(part: str, kind: str, level: Level | None) -> None:
+    start = PROSE.index(part)
+    with pytest.raises(InputError, match=f"got a {kind}; name another line"):
+        region_of(PROSE, TextSpan(start, start + 2), level)
+
+
+@pytest.mark.parametrize("part", ["# code, too", "{a}"])
+def test_a_comment_behind_code_and_a_string_that_is_a_value_are_code(part: str) -> None:
+    start = PROSE.index(part)
+    assert region_of(PROSE, TextSpan(start, start + 1)).source(PROSE)
+
+
 def test_a_place_outside_the_text_is_refused() -> None:
     with pytest.raises(InputError, match=r"within 3 code points, got 2\.\.9"):
         region_of("x=1", TextSpan(2, 9))
