@@ -36,8 +36,8 @@ LEAST_GAIN_UNASKED = 4.0
 LEAST_SCORE_UNASKED = 9.0
 """Nats that the ranking has to give it there, all opinions together. On the validation halves, of 184 right
 programs 8 are made wrong without these two, 1 with 4 and 6 nats, none with 4 and 9; of 15 right first fixes
-of bugs that are found, 14 and 12 are left. To break a right program is worse than to leave a bug that is shown
-without a fix."""
+of bugs that are found, 14 and 12 are left. To break a right program is worse than to show a bug without a
+fix."""
 
 MOST_TESTED = 12
 """Candidates that tests decide between; each costs a run of them."""
