@@ -91,8 +91,7 @@ def fix_command(  # noqa: PLR0913 - a command's parameters are its options
         "model": {"name": model, "device": device, "dtype": dtype},
         "fix": {"test": test, "test_seconds": test_seconds},
     }
-    settings = load_settings(path, overrides)
-    chosen = settings.fix
+    chosen = (settings := load_settings(path, overrides)).fix
     if run_tests and not chosen.test:
         raise typer.BadParameter("--run-tests needs a command: set fix.test in ace.toml, or give --test CMD")
     if chosen.test and test is None and not run_tests and not quiet:
