@@ -63,9 +63,8 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
 ) -> dict[str, Any]:
     """Search on the first split's shards, report on the second's.
 
-    Args:
-        kept: where results are kept, and under which name.
-        beyond: what else is measured of the arms; it is told as "behaviour".
+    `kept` is where results are kept, and under which name; `beyond` what else is measured of the arms, told
+    as "behaviour".
 
     Raises:
         InputError: too few texts hold the tokens, or no latent writes them.
@@ -76,22 +75,20 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
     near = cache(lambda: _gauge(model, coder, concept, splits[0], _half(options), telling))
     kept_here = (kept[0], f"{kept[1]}/{concept.latents}")
     signs = _signs(near, kept_here)
-    setting, tried = options.setting, ()
+    setting, searched = options.setting, []
     if setting is None:
         found = _searched(near, erasing(pisces, concept, signs), options, kept_here, telling)
-        setting, tried = (found.best.mu, found.best.tau), found.tried
+        setting = (found.best.mu, found.best.tau)
+        searched = [asdict(each) | {"score": each.quality.score} for each in found.tried]
     plan = pisces.erase(concept, *setting, signs=signs)
     neurons = Anatomy.of(model).blocks[coder.site.layer].mlp.down.weight.shape[1]
     arms = {"PISCES": plan.deltas, **_removals(pisces, coder, concept), **controls_of(plan, neurons)}
     far = cache(lambda: _gauge(model, coder, concept, splits[1], options, telling))
-    reported = report(far, arms, telling, (kept[0], f"{kept_here[1]}/{setting}"))
     return {
         "concept": concept.told() | {"tokens": len(concept.tokens)},
-        "mu": setting[0],
-        "tau": setting[1],
-        "rows": len(plan.deltas[0].left),
-        "searched": [asdict(each) | {"score": each.quality.score} for each in tried],
-        **reported,
+        **dict(zip(("mu", "tau"), setting, strict=True)),
+        **{"rows": len(plan.deltas[0].left), "searched": searched},
+        **report(far, arms, telling, (kept[0], f"{kept_here[1]}/{setting}")),
         **({} if beyond is None else {"behaviour": beyond(arms)}),
     }
 
