@@ -117,7 +117,9 @@ def test_asking_names_the_line_and_the_answer_has_got_as_far_as_it(causal):
 
 
 def test_a_line_that_was_asked_for_stands_where_the_old_one_did(causal):
-    for offered in WrittenArm(causal=causal, count=4, prompt="asked").offer(TEXT, LINE):
+    texts = WrittenArm(causal=causal, count=4, prompt="asked").offer(TEXT, LINE)
+    assert texts
+    for offered in texts:
         line = offered.split("\n")[LINE]
         assert line.startswith(" " * 8) and not line[8:].startswith(" ")
 
