@@ -60,7 +60,8 @@ class Fix:
         span: what is replaced, in the document's code points.
         replacement: what stands there then.
         source: where it comes from.
-        score: what fixes are ranked by: nats, higher is better, comparable within one answer.
+        score: what fixes are ranked by: nats, higher is better. Of a line that a person named, those that the
+            whole model did not read come last, and theirs lacks that part: only among them it compares.
         gates: every gate that was asked, in order.
         detail: what was done, in a few words: "`<=` becomes `<`".
         strength: of the steering vector; 0 where none was used.
