@@ -94,6 +94,7 @@ def read_tasks(folder: Path, name: str, half: Half | None = None) -> TaskSet:
 
     Raises InputError for a set or a file that is not there, and for a line without what a task needs.
     """
+    name = _stem(name) if _stem(name) in COLLECTIONS else name
     collection = COLLECTIONS.get(name) or Collection(file=_stem(name), is_split=False)
     path = file_of(folder, collection.file, name)
     tasks: list[RepairTask] = []

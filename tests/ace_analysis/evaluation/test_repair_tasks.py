@@ -113,6 +113,13 @@ def test_any_file_of_this_form_is_a_set_all_of_which_is_for_reporting(tmp_path, 
     assert (validation.tasks, validation.left_out) == ((), {"in the other half": 20})
 
 
+def test_a_set_that_is_named_with_its_files_ending_keeps_its_halves(tmp_path):
+    write(tmp_path, "llmbugs", [row(f"l/{n}", meta={"problem": f"p{n}"}) for n in range(20)])
+    for half in Half:
+        tasks = read_tasks(tmp_path, "llmbugs", half).tasks
+        assert 0 < len(tasks) < 20 and read_tasks(tmp_path, "llmbugs.jsonl", half).tasks == tasks
+
+
 def test_a_set_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"quixbugs.jsonl or quixbugs.jsonl.gz .* sets are quixbugs"):
         read_tasks(tmp_path, "quixbugs")
