@@ -220,7 +220,7 @@ def erasure(
     sign = torch.tensor([-1.0 if up else 1.0 for up in concept.promotes], dtype=torch.float64)
     target = (mu * strongest.max() * sign.to(rows.device)).expand(len(chosen), -1)
     if signs is not None:
-        target = target * signs[chosen].double().to(rows.device)[:, None]
+        target = target * signs.to(rows.device)[chosen].double()[:, None]
     return chosen, torch.where(picked[chosen], target - before, 0.0)
 
 
