@@ -42,7 +42,8 @@ def region_of(text: str, span: TextSpan, level: Level | None = None) -> Region:
     """The smallest region that holds the span; by default its line, or the statement that goes on over it.
 
     Raises:
-        InputError: the span is outside the text, or on nothing but white space, a comment or a docstring.
+        InputError: the span is outside the text, or on nothing but white space, a comment or a docstring (which
+            a block may hold).
     """
     if span.end > len(text):
         raise InputError(f"expected a span within {len(text)} code points, got {span.start}..{span.end}")
@@ -50,6 +51,8 @@ def region_of(text: str, span: TextSpan, level: Level | None = None) -> Region:
     if not len(lines):
         raise InputError("expected a place with code on it, got an empty line; name another line")
     nodes = _around(text, TextSpan(max(span.start, lines.start), max(min(span.end, lines.end), lines.start)))
+    if level is not Level.BLOCK:
+        _check_code(text, lines)
     if level is Level.EXPRESSION:
         found = next((node for node in nodes if node.type in EXPRESSIONS), None)
         if found is not None:
@@ -58,7 +61,6 @@ def region_of(text: str, span: TextSpan, level: Level | None = None) -> Region:
         found = next((node for node in nodes if node.type in _COMPOUND), None)
         if found is not None:
             return Region(TextSpan(found.start, found.end), level)
-    _check_code(text, lines)
     whole = next((node for node in _around(text, lines) if _is_simple(node)), None)
     if level is not Level.LINE and whole is not None and "\n" in text[whole.start : whole.end]:
         return Region(TextSpan(whole.start, whole.end), Level.STATEMENT)

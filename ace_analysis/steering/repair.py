@@ -217,8 +217,8 @@ class _Repair:
         """With the gate that the scope's likelihood has to rise by, in either way of writing it as a product.
 
         From left to right (`gain`), and as what is around the region times the region given that: both are
-        the same probability, but a model knows neither exactly. Where a person says that a place is wrong, it
-        is enough that one rises; where only the model says so, both have to.
+        the same probability, but a model knows neither exactly. Where a person names the place, it is enough
+        that one rises; where the model found it, both have to.
         """
         opinion, options = replace(tried.candidate.opinion, scope=gain), self._options
         known = [opinion.gain] if gain is None else [gain, opinion.gain]

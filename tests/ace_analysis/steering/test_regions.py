@@ -89,7 +89,7 @@ def f(a):  # code, too
     ("part", "kind"),
     [("About", "docstring"), ("First", "docstring"), ("Second", "docstring"), ("remark", "comment")],
 )
-@pytest.mark.parametrize("level", [None, Level.LINE])
+@pytest.mark.parametrize("level", [None, Level.LINE, Level.EXPRESSION])
 def test_prose_has_no_code_to_write_anew(part: str, kind: str, level: Level | None) -> None:
     start = PROSE.index(part)
     with pytest.raises(InputError, match=f"got a {kind}; name another line"):
