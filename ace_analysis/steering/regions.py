@@ -42,8 +42,8 @@ def region_of(text: str, span: TextSpan, level: Level | None = None) -> Region:
     """The smallest region that holds the span; by default its line, or the statement that goes on over it.
 
     Raises:
-        InputError: the span is outside the text, or on nothing but white space, a comment or a docstring (which
-            a block may hold).
+        InputError: the span is outside the text, or on nothing but white space, or, but for a block, a
+            comment or a docstring.
     """
     if span.end > len(text):
         raise InputError(f"expected a span within {len(text)} code points, got {span.start}..{span.end}")
