@@ -83,7 +83,7 @@ def run_editing(request: EditingRequest, progress: Progress, cancelled: Callable
     known = min(vocabulary, causal.tokenizer.vocabulary_size)
     tokens = token_spellings(causal.tokenizer.spell, known, request.words)
     ledger = _ledger(request.keep)
-    key = f"{found.fingerprint[:16]}/{found.layer}/{request}"
+    key = f"{found.identity()[:16]}/{found.layer}/{request}"
     splits = (harvests.validation.shards, harvests.test.shards)
     told = measure_concept(
         causal.model,

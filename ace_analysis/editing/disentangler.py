@@ -6,6 +6,7 @@
 A bundle may have some or none: only the erasing of concepts needs one.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ class Disentangler:
     @property
     def layer(self) -> int:
         return self.coder.site.layer
+
+    def identity(self) -> str:
+        """A digest of the coder: what was measured with another one is not this one's."""
+        digest = hashlib.sha256(repr((self.fingerprint, self.layer, self.coder.k)).encode())
+        for tensor in (
+            getattr(self.coder, name) for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
+        ):
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def check_fingerprint(self, fingerprint: str) -> None:
         """Refuse another model than the one whose activations it learned."""

@@ -19,7 +19,7 @@ from ace_analysis.editing.concept import Concept, concept_of_tokens
 from ace_analysis.editing.deltas import RowDelta
 from ace_analysis.editing.pisces import PISCES
 from ace_analysis.editing.plan import EditPlan
-from ace_analysis.editing.search import MUS, TAUS, Grid, Search, erasing, search
+from ace_analysis.editing.search import MUS, TAUS, Grid, erasing, search
 from ace_analysis.errors import InputError
 from ace_analysis.evaluation.disentangler import Telling
 from ace_analysis.evaluation.editing import (
@@ -77,17 +77,17 @@ def measure_concept(  # noqa: PLR0913 - what is kept and told is no option of th
     signs = _signs(near, kept_here)
     setting, searched = options.setting, []
     if setting is None:
-        found = _searched(near, erasing(pisces, concept, signs), options, kept_here, telling)
-        setting = (found.best.mu, found.best.tau)
-        searched = [asdict(each) | {"score": each.quality.score} for each in found.tried]
+        setting, searched = _searched(near, erasing(pisces, concept, signs), options, kept_here, telling)
     plan = pisces.erase(concept, *setting, signs=signs)
     neurons = Anatomy.of(model).blocks[coder.site.layer].mlp.down.weight.shape[1]
     arms = {"PISCES": plan.deltas, **_removals(pisces, coder, concept), **controls_of(plan, neurons)}
     far = cache(lambda: _gauge(model, coder, concept, splits[1], options, telling))
     return {
         "concept": concept.told() | {"tokens": len(concept.tokens)},
-        **dict(zip(("mu", "tau"), setting, strict=True)),
-        **{"rows": len(plan.deltas[0].left), "searched": searched},
+        "mu": setting[0],
+        "tau": setting[1],
+        "rows": len(plan.deltas[0].left),
+        "searched": searched,
         **report(far, arms, telling, (kept[0], f"{kept_here[1]}/{setting}")),
         **({} if beyond is None else {"behaviour": beyond(arms)}),
     }
@@ -109,15 +109,18 @@ def _searched(
     options: ConceptOptions,
     kept: tuple[Ledger, str],
     telling: Telling,
-) -> Search:
+) -> tuple[tuple[float, float], list[dict[str, Any]]]:
+    """The best mu and tau, and all that were tried."""
     before = cache(lambda: gauge().measure())
-    return search(
+    found = search(
         plan,
         lambda edit: gauge().quality(before(), edit),
         Grid(mus=options.mus, taus=options.taus, kept=kept[0], key=kept[1]),
         progress=telling.progress,
         cancelled=telling.cancelled,
     )
+    tried = [asdict(each) | {"score": each.quality.score} for each in found.tried]
+    return (found.best.mu, found.best.tau), tried
 
 
 def report(

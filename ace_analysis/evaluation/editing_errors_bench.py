@@ -201,11 +201,12 @@ class _Run:
         causal, coder = self.subject.causal, found.coder
         trees = cache(lambda: self._trees("train", self.options.learned))
         reading = cache(lambda: read_mlp(causal.scanner, trees(), found.layer, self.telling))
-        known = self._once(f"contrast/{found.layer}", lambda: self._contrast(coder, trees(), reading))
+        coder_id = found.identity()[:16]
+        known = self._once(f"contrast/{coder_id}", lambda: self._contrast(coder, trees(), reading))
         signs, latents = known["signs"], tuple(known["latents"])
         pointing = None if signs is None else torch.tensor([-1.0 if each == "-" else 1.0 for each in signs])
         plan_of = erasing(PISCES(causal.model, coder), Concept.of_latents(latents), pointing)
-        key = self._key(f"setting/{found.layer}/{latents}")
+        key = self._key(f"setting/{coder_id}/{latents}")
         best = search(
             plan_of,
             lambda plan: reading().quality(plan, coder, latents),

@@ -11,7 +11,6 @@ Source: filling in the middle, Bavarian et al. 2022 (arXiv:2207.14255), section 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -23,11 +22,10 @@ from ace_analysis.evaluation.editing_errors import ALL
 from ace_analysis.evaluation.statistics import mean
 from ace_analysis.features.examples import TreeOptions, planted_in
 from ace_analysis.model.causal import CausalModel
-from ace_analysis.model.tokens import CodeTokenizer
 from ace_analysis.source.corpus import CodeFunction
 from ace_analysis.source.mutation import MutationGenerator
 from ace_analysis.steering.prompts import end_ids, line_end_ids, middle_prompt
-from ace_analysis.steering.token_tree import ROOT, TokenTree
+from ace_analysis.steering.token_tree import TokenTree
 
 MOST_TOKENS = 320
 """Of a prompt; a longer function is cut to what is nearest to the line."""
@@ -113,19 +111,12 @@ def read_holes(causal: CausalModel, holes: Sequence[Hole], telling: Telling) -> 
 def _read(causal: CausalModel, around: tuple[str, str], lines: Sequence[str]) -> tuple[bool, list[float]]:
     """Whether the first line is written greedily between two texts, and each line's log-probability."""
     tokenizer = causal.tokenizer
-    tree = TokenTree(causal.model, middle_prompt(tokenizer, *around, MOST_TOKENS))
-    ends = end_ids(tokenizer, causal.end_ids) | _line_ends(tokenizer)
+    ends = end_ids(tokenizer, causal.end_ids) | line_end_ids(tokenizer)
     ids = [each.ids[1:] for each in tokenizer.encode_many(list(lines))]
-    nodes = tree.grow(ids[0], [ROOT, *range(len(ids[0]) - 1)])
-    likeliest = tree.log_probs([ROOT, *nodes]).argmax(dim=1).tolist()
+    tree = TokenTree(causal.model, middle_prompt(tokenizer, *around, MOST_TOKENS), behind=ids[0])
+    likeliest = tree.along.argmax(dim=1).tolist()
     is_written = likeliest[:-1] == list(ids[0]) and likeliest[-1] in ends
-    tree.clear()
     return is_written, [sum(each) for each in tree.score(ids, ends)]
-
-
-@lru_cache(maxsize=4)
-def _line_ends(tokenizer: CodeTokenizer) -> frozenset[int]:
-    return line_end_ids(tokenizer)
 
 
 def told_repair(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,10 +63,15 @@ def program_of(text: str) -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            tree = ast.parse(textwrap.dedent(text) if text[:1] in (" ", "\t") else text)
+            tree = ast.parse(flush_left(text))
             return ast.dump(_OneSpelling().visit(tree))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
+
+
+def flush_left(text: str) -> str:
+    """A scope's text as if it stood at the margin."""
+    return textwrap.dedent(text) if text[:1] in (" ", "\t") else text
 
 
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}

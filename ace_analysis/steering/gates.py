@@ -5,7 +5,6 @@ These cost no pass of the model. They are asked in the order of `Gate`, and the 
 
 import builtins
 import symtable
-import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from functools import cached_property
 
 from ace_analysis.report.repair import Gate, GateResult
 from ace_analysis.source.document import TextSpan
-from ace_analysis.steering.candidates import program_of
+from ace_analysis.steering.candidates import flush_left, program_of
 
 _KNOWN = frozenset(dir(builtins)) | {
     "__file__",
@@ -140,12 +139,7 @@ def _is_taken(text: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compile(
-                textwrap.dedent(text) if text[:1] in (" ", "\t") else text,
-                "<text>",
-                "exec",
-                dont_inherit=True,
-            )
+            compile(flush_left(text), "<text>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

@@ -9,13 +9,11 @@ best of those behind the first: reading is what costs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from torch import Tensor
 
 from ace_analysis.model.causal import CausalModel
 from ace_analysis.model.store import Progress
-from ace_analysis.model.tokens import CodeTokenizer
 from ace_analysis.report.repair import Source
 from ace_analysis.source.sites import candidate_sites
 from ace_analysis.steering.bounds import BOUND_WEIGHTS, bounds_of
@@ -51,11 +49,6 @@ class _Proposal:
     strength: float = 0.0
 
 
-@lru_cache(maxsize=4)
-def _line_ends(tokenizer: CodeTokenizer) -> frozenset[int]:
-    return line_end_ids(tokenizer)
-
-
 class Gathering:
     """All candidates for one region of a scope's text."""
 
@@ -72,7 +65,7 @@ class Gathering:
         self._listed = self._list_edits()
         self._ends = end_ids(causal.tokenizer, causal.end_ids)
         if region.level is not Level.EXPRESSION:
-            self._ends_scored = self._ends | _line_ends(causal.tokenizer)
+            self._ends_scored = self._ends | line_end_ids(causal.tokenizer)
         else:
             self._ends_scored = self._ends
         self._known_told: dict[str, float] = {}

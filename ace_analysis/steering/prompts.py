@@ -6,6 +6,7 @@ alone.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ace_analysis.model.tokens import CodeTokenizer
 
@@ -79,7 +80,8 @@ def end_ids(tokenizer: CodeTokenizer, ends: frozenset[int]) -> frozenset[int]:
     return ends | {each for each in found if each is not None}
 
 
+@lru_cache(maxsize=4)
 def line_end_ids(tokenizer: CodeTokenizer) -> frozenset[int]:
-    """The tokens that begin with a line's end."""
+    """The tokens that begin with a line's end; a vocabulary is read once."""
     spelled = ((index, tokenizer.spell(index)) for index in range(tokenizer.vocabulary_size))
     return frozenset(index for index, text in spelled if text[:1] in ("\n", "\r"))

@@ -187,7 +187,7 @@ class _Repair:
         The whole model reads the scope with the best few alone. What it did not read comes behind them, if
         the likelihood in the middle speaks for it and nobody has to be convinced by both.
         """
-        reader = ScopePass(self._causal, self._scope.header, self._bundle)
+        reader = ScopePass(self._causal, self._scope.header)
         sound = self._through_error_gate(tried, reader)
         best = sound[: self._options.most_weighed]
         if not best:
@@ -206,7 +206,7 @@ class _Repair:
         if self._bundle is None:
             return list(tried)
         texts = [self._scope_text(each) for each in (None, *tried)]
-        before, *scores = reader.scores(texts, self._watch.cancelled)
+        before, *scores = reader.scores(self._bundle, texts, self._watch.cancelled)
         asked = [
             _Tried(each.candidate, (*each.gates, self._error_gate(before, after)))
             for each, after in zip(tried, scores, strict=True)

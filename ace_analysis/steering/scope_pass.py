@@ -68,12 +68,9 @@ class ScopeScores:
 class ScopePass:
     """Reads the variants of one scope; `header` stands in front of each, as in a scan."""
 
-    def __init__(self, causal: CausalModel, header: str, bundle: Bundle | None) -> None:
+    def __init__(self, causal: CausalModel, header: str) -> None:
         self._causal = causal
         self._header = header
-        self._bundle = bundle
-        if bundle is not None:
-            bundle.check_fingerprint(causal.info.fingerprint)
 
     def logprobs(self, texts: Sequence[ScopeText], cancelled: Callable[[], bool] = never) -> list[float]:
         """For each text the log-probability, in nats, of what it doesn't begin with like the others.
@@ -88,24 +85,26 @@ class ScopePass:
         branches.grow(tree, cancelled)
         return branches.logprobs(tree, cancelled)
 
-    def scores(self, texts: Sequence[ScopeText], cancelled: Callable[[], bool] = never) -> list[ScopeScores]:
-        """The error scores of each text, from the blocks that the readout needs alone; none without a bundle.
+    def scores(
+        self, bundle: Bundle, texts: Sequence[ScopeText], cancelled: Callable[[], bool] = never
+    ) -> list[ScopeScores]:
+        """The error scores of each text, from the blocks that the bundle's readout needs alone.
 
         Raises:
+            FingerprintError: the bundle was made from another model.
             Cancelled: when `cancelled()` turns true, before a block.
         """
-        if self._bundle is None:
-            return [ScopeScores() for _ in texts]
+        bundle.check_fingerprint(self._causal.info.fingerprint)
         tokens, shared = self._tokenized(texts)
         branches = _Branches([each.ids[shared:] for each in tokens])
         ids, mask, places = branches.as_one(tokens[0].ids[:shared])
         stream = self._causal.scanner.resid_post(
-            ids, self._bundle.layer, attention_mask=mask, position_ids=places, cancelled=cancelled
+            ids, bundle.layer, attention_mask=mask, position_ids=places, cancelled=cancelled
         )[0]
         rows = [
             torch.cat([stream[:shared], stream[[shared + node for node in path]]]) for path in branches.paths
         ]
-        return self._sites(self._bundle, texts, tokens, rows)
+        return self._sites(bundle, texts, tokens, rows)
 
     def _tokenized(self, texts: Sequence[ScopeText]) -> tuple[list[TokenizedText], int]:
         """The texts as far as they are read, and how many tokens they begin with alike."""

@@ -171,7 +171,7 @@ class SteeringVector:
         self.check_model(subject.info)
         if not 0 <= self.layer < len(subject.blocks):
             raise InputError(f"expected a layer from 0 to {len(subject.blocks) - 1}, got {self.layer}")
-        amount = torch.as_tensor(SteeringSettings().default_strength if strength is None else strength)
+        amount = torch.as_tensor(SteeringSettings().default_strength if strength is None else strength).cpu()
         if not bool(torch.isfinite(amount).all()):
             raise InputError(f"strength: expected finite numbers, got {amount.tolist()}")
         with ExitStack() as stack:

@@ -143,9 +143,9 @@ class Writer:
         with ExitStack() as stack:
             for vector, gate in steered.values():
                 self._steer(stack, vector, gate)
-            trunk = self._trunk()
-            for row in rows:
-                if row.newest is None:
+            if plain := [row for row in rows if row.newest is None]:
+                trunk = self._trunk()
+                for row in plain:
                     self._go_on(row, trunk, options)
             while alive := [row for row in rows if not row.done and len(row.ids) < options.max_new_tokens]:
                 if cancelled():

@@ -1,6 +1,7 @@
 """A disentangler that is not the one that was written is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def test_it_is_found_by_its_layer_and_the_last_without(tmp_path: Path) -> None:
     assert (found.layer, found.card, found.model) == (9, {"l0": 2.5}, "m")
     with pytest.raises(BundleError, match=r"of layer 9, 10, 22, got layer 3; .* --layer 3`"):
         find_disentangler(tmp_path, 3)
+
+
+def test_another_coder_has_another_identity_and_the_same_one_read_again_has_not(tmp_path: Path) -> None:
+    one = made()
+    again = load_disentangler(one.save(tmp_path / "d"))
+    assert again.identity() == one.identity()
+    others = [made(3), replace(one, fingerprint="e" * 64)]
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
+        changed = getattr(one.coder, name) + 0.5
+        others.append(replace(one, coder=replace(one.coder, **{name: changed})))
+    assert len({each.identity() for each in (one, *others)}) == 1 + len(others)
 
 
 def test_a_bundle_without_one_says_what_to_do(tmp_path: Path) -> None:

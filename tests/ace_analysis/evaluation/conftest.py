@@ -19,6 +19,20 @@ from ace_analysis.source.sites import SiteKind
 LAYER = 1
 
 
+def coder_along(rows: torch.Tensor, layer: int) -> SparseCoder:
+    """A coder of an MLP's output whose latents are directions, each read along itself."""
+    rows = torch.nn.functional.normalize(rows, dim=1)
+    latents, width = rows.shape
+    return SparseCoder(
+        W_enc=rows.T.contiguous(),
+        b_enc=torch.zeros(latents),
+        W_dec=rows,
+        b_dec=torch.zeros(width),
+        threshold=torch.zeros(latents),
+        site=Site(layer, "mlp_out"),
+    )
+
+
 @pytest.fixture(scope="session")
 def few_functions(some_python: str) -> list[CodeFunction]:
     """Functions and methods of three projects, with and without a header."""

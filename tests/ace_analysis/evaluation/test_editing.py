@@ -20,8 +20,8 @@ from ace_analysis.evaluation.editing import (
     quality_of,
     silence_of,
 )
-from ace_analysis.features.sparse_coder import SparseCoder
-from ace_analysis.model.sites import Site
+
+from .conftest import coder_along
 
 LAYER = 2
 TEXTS = [torch.arange(3, 20), torch.arange(40, 52), torch.tensor([7, 9, 11, 70, 5, 70])]
@@ -38,17 +38,7 @@ def removal(model: Any) -> tuple[RowDelta, ...]:
 
 
 def gauge(model: Any) -> Gauge:
-    rows = torch.nn.functional.normalize(
-        torch.randn(8, 32, generator=torch.Generator().manual_seed(0)), dim=1
-    )
-    coder = SparseCoder(
-        W_enc=rows.T.contiguous(),
-        b_enc=torch.zeros(8),
-        W_dec=rows,
-        b_dec=torch.zeros(32),
-        threshold=torch.zeros(8),
-        site=Site(LAYER, "mlp_out"),
-    )
+    coder = coder_along(torch.randn(8, 32, generator=torch.Generator().manual_seed(0)), LAYER)
     texts = [
         Text(ids=ids, cluster=f"p{at}", has_concept=bool((ids[1:] == 70).any()))
         for at, ids in enumerate(TEXTS)

@@ -15,7 +15,8 @@ from ace_analysis.evaluation.editing_concept import ConceptOptions, measure_conc
 from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.features.harvest import read_shard
 from ace_analysis.features.sparse_coder import SparseCoder
-from ace_analysis.model.sites import Site
+
+from .conftest import coder_along
 
 FEW = ConceptOptions(limit=2, with_concept=4, without=4, longest=60, mus=(4.0, 30.0), taus=(0.8, 0.3))
 
@@ -42,15 +43,7 @@ def coder(model: Any, token: int) -> SparseCoder:
     generator = torch.Generator().manual_seed(0)
     rows = 0.1 * torch.randn(12, 32, generator=generator)
     rows[4] = model.get_output_embeddings().weight.detach()[token]
-    rows = torch.nn.functional.normalize(rows, dim=1)
-    return SparseCoder(
-        W_enc=rows.T.contiguous(),
-        b_enc=torch.zeros(12),
-        W_dec=rows,
-        b_dec=torch.zeros(32),
-        threshold=torch.zeros(12),
-        site=Site(3, "mlp_out"),
-    )
+    return coder_along(rows, 3)
 
 
 def test_it_searches_reports_and_keeps_what_it_measured(

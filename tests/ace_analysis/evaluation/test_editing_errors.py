@@ -29,8 +29,9 @@ from ace_analysis.features.bundle import Bundle, ErrorFeature
 from ace_analysis.features.examples import TreeOptions
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.causal import CausalModel, load_causal
-from ace_analysis.model.sites import Site
 from ace_analysis.source.corpus import CodeFunction
+
+from .conftest import coder_along
 
 TREE = TreeOptions(mutants=4)
 
@@ -46,16 +47,7 @@ def feature(latent: int, **other: Any) -> ErrorFeature:
 
 
 def mlp_coder(latents: int = 24) -> SparseCoder:
-    rows = torch.randn(latents, 32, generator=torch.Generator().manual_seed(3))
-    rows = torch.nn.functional.normalize(rows, dim=1)
-    return SparseCoder(
-        W_enc=rows.T.contiguous(),
-        b_enc=torch.zeros(latents),
-        W_dec=rows,
-        b_dec=torch.zeros(32),
-        threshold=torch.zeros(latents),
-        site=Site(3, "mlp_out"),
-    )
+    return coder_along(torch.randn(latents, 32, generator=torch.Generator().manual_seed(3)), 3)
 
 
 def norm(each: RowDelta) -> float:

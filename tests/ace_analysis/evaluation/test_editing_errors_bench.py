@@ -16,10 +16,10 @@ from ace_analysis.evaluation.ledger import Ledger
 from ace_analysis.evaluation.pass_at_1 import AnswerOptions, Problem
 from ace_analysis.features.bundle import Bundle, ErrorFeature
 from ace_analysis.features.discovery import DiscoveryOptions
-from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.causal import load_causal
-from ace_analysis.model.sites import Site
 from ace_analysis.source.corpus import CodeFunction
+
+from .conftest import coder_along
 
 KIND = "comparison"
 FEW = ErrorOptions(
@@ -46,17 +46,7 @@ def subject(tiny_qwen2: Path, tiny_bundle: Bundle) -> Subject:
         ErrorFeature(feature_idx=at, t_statistic=3.0, paired_t=9.0 - at, kinds=(KIND,), **told)
         for at in range(4)
     )
-    rows = torch.nn.functional.normalize(
-        torch.randn(24, 32, generator=torch.Generator().manual_seed(3)), dim=1
-    )
-    coder = SparseCoder(
-        W_enc=rows.T.contiguous(),
-        b_enc=torch.zeros(24),
-        W_dec=rows,
-        b_dec=torch.zeros(32),
-        threshold=torch.zeros(24),
-        site=Site(3, "mlp_out"),
-    )
+    coder = coder_along(torch.randn(24, 32, generator=torch.Generator().manual_seed(3)), 3)
     found = Disentangler(coder=coder, model="tiny", fingerprint=causal.info.fingerprint, card={})
     return Subject(causal, replace(tiny_bundle, catalog=catalog), found)
 

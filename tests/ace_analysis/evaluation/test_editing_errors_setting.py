@@ -16,8 +16,9 @@ from ace_analysis.evaluation.editing_errors_setting import MlpReading, read_mlp
 from ace_analysis.features.examples import Tree, TreeOptions
 from ace_analysis.features.sparse_coder import SparseCoder
 from ace_analysis.model.causal import CausalModel, load_causal
-from ace_analysis.model.sites import Site
 from ace_analysis.source.corpus import CodeFunction
+
+from .conftest import coder_along
 
 LAYER, LATENTS = 2, (1, 2)
 
@@ -34,16 +35,7 @@ def trees(causal: CausalModel, few_functions: list[CodeFunction]) -> list[Tree]:
 
 @pytest.fixture
 def coder() -> SparseCoder:
-    rows = torch.randn(24, 32, generator=torch.Generator().manual_seed(3))
-    rows = torch.nn.functional.normalize(rows, dim=1)
-    return SparseCoder(
-        W_enc=rows.T.contiguous(),
-        b_enc=torch.zeros(24),
-        W_dec=rows,
-        b_dec=torch.zeros(32),
-        threshold=torch.zeros(24),
-        site=Site(LAYER, "mlp_out"),
-    )
+    return coder_along(torch.randn(24, 32, generator=torch.Generator().manual_seed(3)), LAYER)
 
 
 def read(causal: CausalModel, trees: list[Tree]) -> MlpReading:

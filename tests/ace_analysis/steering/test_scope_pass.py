@@ -52,11 +52,7 @@ def test_each_likelihood_is_that_of_the_text_alone(
     monkeypatch.setattr(scope_pass, "TOKENS_AT_ONCE", at_once)
     texts = [scope_text(line) for line in (LINE, *OTHERS)]
     expected = [alone(causal, each.text, shared(causal)) for each in texts]
-    assert ScopePass(causal, HEADER, None).logprobs(texts) == pytest.approx(expected, abs=2e-2)
-
-
-def test_without_a_bundle_nothing_is_scored(qwen: CausalModel) -> None:
-    assert ScopePass(qwen, HEADER, None).scores([scope_text(LINE)])[0].sites == ()
+    assert ScopePass(causal, HEADER).logprobs(texts) == pytest.approx(expected, abs=2e-2)
 
 
 def test_scores_cost_the_blocks_up_to_the_readouts(
@@ -67,14 +63,14 @@ def test_scores_cost_the_blocks_up_to_the_readouts(
         (block, lambda module, arguments, at=at: run.append(at)) for at, block in enumerate(qwen.blocks)
     ]
     with hooks(before=watched):
-        ScopePass(qwen, HEADER, bundle).scores([scope_text(line) for line in (LINE, *OTHERS)])
+        ScopePass(qwen, HEADER).scores(bundle, [scope_text(line) for line in (LINE, *OTHERS)])
     assert run == list(range(bundle.layer + 1))
 
 
 def test_each_score_is_the_scans(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
     bundle = bundle_for()
     texts = [scope_text(line) for line in (LINE, *OTHERS)]
-    readings = ScopePass(qwen, HEADER, bundle).scores(texts)
+    readings = ScopePass(qwen, HEADER).scores(bundle, texts)
     scorer = SiteScorer(bundle)
     for each, reading in zip(texts, readings, strict=True):
         prompt = HEADER + each.text
@@ -93,7 +89,7 @@ def test_each_score_is_the_scans(qwen: CausalModel, bundle_for: Callable[..., Bu
 def test_what_lies_behind_the_end_is_not_read(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
     whole = map(scope_text, (LINE, *OTHERS))
     short = [ScopeText(each.text, each.region, each.region.end + 1) for each in whole]
-    for each, reading in zip(short, ScopePass(qwen, HEADER, bundle_for()).scores(short), strict=True):
+    for each, reading in zip(short, ScopePass(qwen, HEADER).scores(bundle_for(), short), strict=True):
         assert all(site.span.end <= each.end for site in reading.sites)
         assert reading.highest(in_region=True) > -math.inf
 
@@ -103,13 +99,13 @@ def test_a_text_without_sites_has_no_highest_score() -> None:
 
 
 def test_it_can_be_stopped(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
-    reader, texts = ScopePass(qwen, HEADER, bundle_for()), [scope_text(LINE), scope_text(OTHERS[0])]
+    reader, texts = ScopePass(qwen, HEADER), [scope_text(LINE), scope_text(OTHERS[0])]
     with pytest.raises(Cancelled, match="nothing was changed"):
         reader.logprobs(texts, lambda: True)
     with pytest.raises(Cancelled):
-        reader.scores(texts, lambda: True)
+        reader.scores(bundle_for(), texts, lambda: True)
 
 
 def test_another_models_bundle_is_refused(qwen: CausalModel, bundle_for: Callable[..., Bundle]) -> None:
     with pytest.raises(FingerprintError):
-        ScopePass(qwen, HEADER, bundle_for(fingerprint="0" * 64))
+        ScopePass(qwen, HEADER).scores(bundle_for(fingerprint="0" * 64), [scope_text(LINE)])
